@@ -1,0 +1,176 @@
+"""The plugin contract: every hook the kernel calls, typed and documented. Read this first.
+
+A plugin is an installed distribution with an entry point in one of the groups ``jefeos.<kind>``
+(`jefeos.plugins.KINDS`), whose value is a module::
+
+    # jefeos_fs_example/plugin.py
+    from jefeos.hookspecs import hookimpl
+
+    JEFEOS_API = 1                      # the version of this file that the plugin was written for
+
+    @hookimpl
+    def jefeos_filesystems():
+        from jefeos_fs_example.filesystem import ExampleType   # import late: boot stays fast
+        return [ExampleType()]
+
+Rules that hold for every hook:
+
+* Hooks register and announce; they are never on a hot path. The kernel asks once, at the moment named below,
+  and keeps the objects it was given. A system call, a page fault or a tick calls those objects directly.
+* Implementations may take fewer arguments than the specification names; they may not add any. They are called
+  by keyword, the last registered plugin first (``tryfirst=True`` and ``trylast=True`` change that order).
+  The core's own defaults (`jefeos.builtin`) come last. Hook wrappers are not supported.
+* An exception in an implementation makes that plugin unhealthy: it is reported in one line and its answer is left
+  out, and boot goes on; with ``--strict``, or when the user named the plugin, boot ends with that line instead.
+  Where a hook's own paragraph says something else, that holds.
+* "First result" hooks return ``None`` for "not mine", and the first other answer is taken.
+
+Order in a boot: scheduler, memory manager, syscall table, `jefeos_register_syscalls`, personalities, filesystems,
+(root mounted), applets, shell, `jefeos_boot`; then process announcements; `jefeos_shutdown` at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pluggy
+
+if TYPE_CHECKING:
+    from jefeos.config import BootConfig
+    from jefeos.cpu.engine import Engine
+    from jefeos.kernel import Kernel
+    from jefeos.mm.manager import MemoryManager
+    from jefeos.proc.process import Process
+    from jefeos.syscall.table import SyscallTable
+    from jefeos.vfs.fstype import FilesystemType
+
+PROJECT = "jefeos"
+
+#: The version of this contract. A plugin states the one it was written for as ``JEFEOS_API``.
+API_VERSION = 1
+
+#: The versions of the contract that this core still honours.
+SUPPORTED_API_VERSIONS = frozenset({1})
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+#: An applet: ``async def main(proc, argv) -> exit status``; it makes system calls through ``proc``.
+Applet: TypeAlias = Callable[[Any, list[bytes]], Awaitable[int]]
+
+
+# --- parts of the kernel that a plugin may replace -----------------------------------------------------------
+
+
+@hookspec(firstresult=True)
+def jefeos_scheduler(name: str | None, config: BootConfig) -> Any:
+    """Make the scheduler (a `jefeos.sched.scheduler.Scheduler`) called ``name``. First result.
+
+    When: once, first of all hooks. ``name`` is ``--scheduler``; ``None`` asks for the default. An implementation
+    answers only for its own name (and for ``None`` only if it means to become the default).
+    Returns: a new scheduler, or ``None``. If nobody answers, boot ends with a `ConfigError` that names ``name``.
+    An error ends the boot: there is no system without a scheduler.
+    """
+
+
+@hookspec(firstresult=True)
+def jefeos_memory_manager(name: str | None, engine: Engine, config: BootConfig) -> MemoryManager | None:
+    """Make the memory manager over ``engine.ram`` (bytes of guest RAM, physical address 0 first). First result.
+
+    When: once, after the CPU engine exists. ``name`` is ``--memory-manager``; ``None`` asks for the default.
+    The first ``engine.reserved_bytes`` bytes belong to the engine.
+    Returns: a manager, or ``None`` for "not mine". An error ends the boot.
+    """
+
+
+@hookspec(firstresult=True)
+def jefeos_syscall_table(config: BootConfig) -> SyscallTable | None:
+    """Make the empty table that `jefeos_register_syscalls` fills. First result.
+
+    When: once, before any personality. Replace it to observe, filter or reroute system calls as a whole.
+    Returns: a table, or ``None`` for "not mine". An error ends the boot.
+    """
+
+
+# --- what a plugin adds --------------------------------------------------------------------------------------
+
+
+@hookspec
+def jefeos_register_syscalls(table: SyscallTable) -> None:
+    """Add system calls to ``table``, or replace some that are already there.
+
+    When: once, after the table was made; personalities that bind numbers add their declarations here too.
+    Returns: nothing. An error leaves what was added before it in the table and reports the plugin.
+    """
+
+
+@hookspec
+def jefeos_personalities() -> list[Any]:
+    """The system-call personalities (`jefeos.abi.Personality`): executable formats, structures, signal frames.
+
+    When: once, after the syscall table was filled. Each executable file goes to the first personality that
+    recognises its opening bytes.
+    Returns: a list, possibly empty. An error reports the plugin; its programs then fail with ENOEXEC.
+    """
+
+
+@hookspec
+def jefeos_filesystems() -> list[FilesystemType]:
+    """The filesystem types this plugin knows (`jefeos.vfs.fstype.FilesystemType`).
+
+    When: once, before the root is mounted. For ``--root SOURCE`` and ``--mount`` the kernel asks each type's
+    ``probe(source)`` in order and opens the source with the first that says yes.
+    Returns: a list, possibly empty. An error reports the plugin; a source that nobody recognises ends the boot.
+    """
+
+
+@hookspec
+def jefeos_applets() -> dict[str, Applet]:
+    """Programs written in Python, by file name: ``async def main(proc, argv) -> int`` with the exit status.
+
+    When: once, after the root was mounted. Each becomes a file in ``/bin`` of a system booted without a root.
+    Returns: a dict, possibly empty. Of two applets with one name, the one of the plugin asked first stays.
+    """
+
+
+@hookspec(firstresult=True)
+def jefeos_shell() -> str | None:
+    """The path of the program to start when there is no root filesystem and no ``--init``. First result.
+
+    When: once, after the applets were registered; usually it is the path of one of them, as ``/bin/jsh``.
+    Returns: an absolute guest path, or ``None``. An error reports the plugin.
+    """
+
+
+# --- announcements -------------------------------------------------------------------------------------------
+
+
+@hookspec
+def jefeos_boot(kernel: Kernel) -> None:
+    """The kernel is complete and the root is mounted; no process runs yet. Start services, attach observers.
+
+    When: once. An error reports the plugin.
+    """
+
+
+@hookspec
+def jefeos_shutdown(kernel: Kernel) -> None:
+    """Every process has exited; filesystems are still mounted. Undo what `jefeos_boot` did.
+
+    When: once, also after a boot that failed half-way past `jefeos_boot`. An error is reported, never fatal.
+    """
+
+
+@hookspec
+def jefeos_process_start(process: Process) -> None:
+    """A process came into being (fork, or the first one), before its first instruction.
+
+    When: at each one; the kernel keeps the list of implementations from boot, so it costs nothing without any.
+    An error is reported once and that observer is detached; the process goes on.
+    """
+
+
+@hookspec
+def jefeos_process_exit(process: Process) -> None:
+    """A process has exited and became a zombie; ``process.exit_status`` is final. As `jefeos_process_start`."""

@@ -1,0 +1,1 @@
+"""A small shell and a dozen applets, for booting without a root."""
