@@ -1,0 +1,1 @@
+"""System calls: typed declarations, the table that decodes and dispatches them, and tracing."""
