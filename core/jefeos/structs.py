@@ -1,0 +1,153 @@
+"""Binary structures, declared once in the order and with the names of their specification.
+
+    class Timespec(Struct):
+        tv_sec: int = s64()
+        tv_nsec: int = s64()
+
+    Timespec.size                    16
+    Timespec(tv_sec=1).pack()        the 16 bytes
+    Timespec.parse(data, offset=0)   checked: short data raises CorruptError that names structure and lengths
+
+Fields are packed without implicit alignment: padding is declared (`pad(4)`), as specifications print it. A
+field is an integer (`u8` … `s64`), raw bytes of fixed length (`raw(n)`), padding, or a nested structure
+(`nested(Timespec)`). Byte order is little endian unless the class says ``endian=">"``.
+
+Not here: variable-length parts and bit fields; the code that owns the format reads those.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, ClassVar, Self
+
+from jefeos.errors import CorruptError
+
+
+class Field:
+    """One member: its `struct` format and, for a nested structure, its class."""
+
+    __slots__ = ("code", "default", "hidden", "kind")
+
+    def __init__(self, code: str, default: Any, kind: type[Struct] | None = None, hidden: bool = False) -> None:
+        self.code = code
+        self.default = default
+        self.kind = kind
+        self.hidden = hidden
+
+
+def u8(default: int = 0) -> Any:
+    """Unsigned 8-bit integer."""
+    return Field("B", default)
+
+
+def u16(default: int = 0) -> Any:
+    """Unsigned 16-bit integer."""
+    return Field("H", default)
+
+
+def u32(default: int = 0) -> Any:
+    """Unsigned 32-bit integer."""
+    return Field("I", default)
+
+
+def u64(default: int = 0) -> Any:
+    """Unsigned 64-bit integer."""
+    return Field("Q", default)
+
+
+def s8(default: int = 0) -> Any:
+    """Signed 8-bit integer."""
+    return Field("b", default)
+
+
+def s16(default: int = 0) -> Any:
+    """Signed 16-bit integer."""
+    return Field("h", default)
+
+
+def s32(default: int = 0) -> Any:
+    """Signed 32-bit integer."""
+    return Field("i", default)
+
+
+def s64(default: int = 0) -> Any:
+    """Signed 64-bit integer."""
+    return Field("q", default)
+
+
+def raw(length: int) -> Any:
+    """``length`` bytes as they are; shorter values are padded with zeros when packed."""
+    return Field(f"{length}s", b"")
+
+
+def pad(length: int) -> Any:
+    """``length`` bytes that carry nothing: zero when packed, ignored when parsed."""
+    return Field(f"{length}x", None, hidden=True)
+
+
+def nested(kind: type[Struct]) -> Any:
+    """A structure inside this one."""
+    return Field(f"{kind.size}s", None, kind=kind)
+
+
+class Struct:
+    """Base of declared structures. Keyword arguments set members; the others have their defaults."""
+
+    size: ClassVar[int] = 0
+    """Length in bytes."""
+    _fields: ClassVar[dict[str, Field]] = {}
+    _codec: ClassVar[struct.Struct] = struct.Struct("<")
+
+    def __init_subclass__(cls, endian: str = "<", **options: Any) -> None:
+        super().__init_subclass__(**options)
+        declared = {name: value for name, value in vars(cls).items() if isinstance(value, Field)}
+        cls._codec = struct.Struct(endian + "".join(field.code for field in declared.values()))
+        cls.size = cls._codec.size
+        cls._fields = {name: field for name, field in declared.items() if not field.hidden}
+        for name in declared:
+            delattr(cls, name)
+
+    def __init__(self, **members: Any) -> None:
+        for name, field in self._fields.items():
+            if name in members:
+                value = members.pop(name)
+            else:
+                value = field.kind() if field.kind is not None else field.default
+            setattr(self, name, value)
+        if members:
+            raise TypeError(f"{type(self).__name__} has no member {next(iter(members))!r}")
+
+    @classmethod
+    def parse(cls, data: bytes | bytearray | memoryview, offset: int = 0) -> Self:
+        """Read one from ``data`` at ``offset`` bytes. Raises CorruptError when it does not fit."""
+        if offset < 0 or len(data) - offset < cls.size:
+            raise CorruptError(
+                f"{cls.__name__} at offset {offset} needs {cls.size} bytes, {max(len(data) - offset, 0)} are there"
+            )
+        values = cls._codec.unpack_from(data, offset)
+        instance = cls.__new__(cls)
+        for (name, field), value in zip(cls._fields.items(), values, strict=True):
+            setattr(instance, name, value if field.kind is None else field.kind.parse(value))
+        return instance
+
+    def pack(self) -> bytes:
+        """The bytes. Raises CorruptError when a member does not fit its field."""
+        values = [
+            getattr(self, name) if field.kind is None else getattr(self, name).pack()
+            for name, field in self._fields.items()
+        ]
+        try:
+            return self._codec.pack(*values)
+        except struct.error as error:
+            raise CorruptError(f"{type(self).__name__}: a member does not fit: {error}") from None
+
+    def __repr__(self) -> str:
+        members = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._fields)
+        return f"{type(self).__name__}({members})"
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and all(
+            getattr(self, name) == getattr(other, name) for name in self._fields
+        )
+
+    __hash__ = None  # type: ignore[assignment]
