@@ -1,0 +1,50 @@
+"""Core's own defaults for the parts that a plugin may replace, as a plugin like any other.
+
+It is registered before all others, so it is asked last: whoever answers first for ``None`` or for the same name
+replaces the default.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jefeos.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from jefeos.config import BootConfig
+    from jefeos.cpu.engine import Engine
+    from jefeos.mm.manager import MemoryManager
+    from jefeos.syscall.table import SyscallTable
+
+JEFEOS_API = 1
+
+DEFAULT_SCHEDULER = "round-robin"
+DEFAULT_MEMORY_MANAGER = "paged"
+
+
+@hookimpl(trylast=True)
+def jefeos_scheduler(name: str | None, config: BootConfig) -> Any:
+    """Round robin with a time slice: `jefeos.sched.scheduler`."""
+    if name not in (None, DEFAULT_SCHEDULER):
+        return None
+    from jefeos.sched.scheduler import RoundRobinScheduler  # type: ignore[import-not-found,unused-ignore]
+
+    return RoundRobinScheduler()
+
+
+@hookimpl(trylast=True)
+def jefeos_memory_manager(name: str | None, engine: Engine) -> MemoryManager | None:
+    """Four-level page tables in guest RAM: `jefeos.mm.manager`."""
+    if name not in (None, DEFAULT_MEMORY_MANAGER):
+        return None
+    from jefeos.mm.manager import MemoryManager
+
+    return MemoryManager(engine)
+
+
+@hookimpl(trylast=True)
+def jefeos_syscall_table() -> SyscallTable:
+    """The plain table: `jefeos.syscall.table`."""
+    from jefeos.syscall.table import SyscallTable
+
+    return SyscallTable()
