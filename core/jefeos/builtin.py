@@ -1,11 +1,12 @@
 """Core's own defaults for the parts that a plugin may replace, as a plugin like any other.
 
-It is registered before all others, so it is asked last: whoever answers first for ``None`` or for the same name
-replaces the default.
+It is registered before all others, so it is asked last: whoever answers first, for ``None`` or for the same
+name, replaces the default.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from jefeos.hookspecs import hookimpl
@@ -43,8 +44,8 @@ def jefeos_memory_manager(name: str | None, engine: Engine) -> MemoryManager | N
 
 
 @hookimpl(trylast=True)
-def jefeos_syscall_table() -> SyscallTable:
+def jefeos_syscall_table(personality: str, names: Mapping[str, int]) -> SyscallTable:
     """The plain table: `jefeos.syscall.table`."""
     from jefeos.syscall.table import SyscallTable
 
-    return SyscallTable()
+    return SyscallTable(personality, names)

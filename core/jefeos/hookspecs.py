@@ -25,13 +25,13 @@ Rules that hold for every hook:
   Where a hook's own paragraph says something else, that holds.
 * "First result" hooks return ``None`` for "not mine", and the first other answer is taken.
 
-Order in a boot: scheduler, memory manager, syscall table, `jefeos_register_syscalls`, personalities, filesystems,
-(root mounted), applets, shell, `jefeos_boot`; then process announcements; `jefeos_shutdown` at the end.
+Order in a boot: scheduler, memory manager, personalities, for each of them its syscall table and then
+`jefeos_register_syscalls`, filesystems, (root mounted), applets, shell, `jefeos_boot`; then process announcements; `jefeos_shutdown` at the end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pluggy
@@ -85,10 +85,13 @@ def jefeos_memory_manager(name: str | None, engine: Engine, config: BootConfig) 
 
 
 @hookspec(firstresult=True)
-def jefeos_syscall_table(config: BootConfig) -> SyscallTable | None:
-    """Make the empty table that `jefeos_register_syscalls` fills. First result.
+def jefeos_syscall_table(
+    personality: str, names: Mapping[str, int], config: BootConfig
+) -> SyscallTable | None:
+    """Make the empty table of one personality, that `jefeos_register_syscalls` fills. First result.
 
-    When: once, before any personality. Replace it to observe, filter or reroute system calls as a whole.
+    When: once for each personality. ``names`` gives the number of every call that the personality knows of, with
+    or without a handler. Replace it to observe, filter or reroute system calls as a whole.
     Returns: a table, or ``None`` for "not mine". An error ends the boot.
     """
 
@@ -98,9 +101,9 @@ def jefeos_syscall_table(config: BootConfig) -> SyscallTable | None:
 
 @hookspec
 def jefeos_register_syscalls(table: SyscallTable) -> None:
-    """Add system calls to ``table``, or replace some that are already there.
+    """Add system calls to ``table``, or replace some that are already there (``table.add(…, replace=True)``).
 
-    When: once, after the table was made; personalities that bind numbers add their declarations here too.
+    When: once for each personality, after its own calls are in; ``table.personality`` tells which one it is.
     Returns: nothing. An error leaves what was added before it in the table and reports the plugin.
     """
 
@@ -109,7 +112,7 @@ def jefeos_register_syscalls(table: SyscallTable) -> None:
 def jefeos_personalities() -> list[Any]:
     """The system-call personalities (`jefeos.abi.Personality`): executable formats, structures, signal frames.
 
-    When: once, after the syscall table was filled. Each executable file goes to the first personality that
+    When: once, after the memory manager was made. Each executable file goes to the first personality that
     recognises its opening bytes.
     Returns: a list, possibly empty. An error reports the plugin; its programs then fail with ENOEXEC.
     """
