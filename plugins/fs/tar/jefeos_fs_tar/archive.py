@@ -33,7 +33,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from attrs import define
-
 from jefeos.errors import BootError, CorruptError, Errno
 
 MEBIBYTE = 1 << 20

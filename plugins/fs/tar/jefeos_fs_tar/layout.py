@@ -12,7 +12,6 @@ import struct
 from enum import IntEnum
 
 from attrs import frozen
-
 from jefeos.errors import CorruptError
 
 BLOCK_BYTES = 512
