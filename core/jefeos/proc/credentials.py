@@ -1,0 +1,105 @@
+"""Identity and limits of a process: user and group ids, and the resource limits of setrlimit(2)."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+from attrs import define, evolve
+
+UNLIMITED: Final = 0xFFFF_FFFF_FFFF_FFFF
+"""RLIM_INFINITY."""
+
+
+@define
+class Credentials:
+    """Real, effective, saved and filesystem ids (credentials(7)). Root is 0."""
+
+    uid: int = 0
+    euid: int = 0
+    suid: int = 0
+    fsuid: int = 0
+    gid: int = 0
+    egid: int = 0
+    sgid: int = 0
+    fsgid: int = 0
+    groups: tuple[int, ...] = ()
+
+    @property
+    def privileged(self) -> bool:
+        """Whether permission checks are overridden: root, as far as capabilities are not told apart."""
+        return self.euid == 0
+
+    def in_group(self, gid: int) -> bool:
+        """Whether ``gid`` is the filesystem group or a supplementary one."""
+        return gid == self.fsgid or gid in self.groups
+
+    def copy(self) -> Credentials:
+        """A copy that the new process may change."""
+        return evolve(self)
+
+
+class RLimit(IntEnum):
+    """Resources of setrlimit(2), with Linux's numbers."""
+
+    CPU = 0
+    FSIZE = 1
+    DATA = 2
+    STACK = 3
+    CORE = 4
+    RSS = 5
+    NPROC = 6
+    NOFILE = 7
+    MEMLOCK = 8
+    AS = 9
+    LOCKS = 10
+    SIGPENDING = 11
+    MSGQUEUE = 12
+    NICE = 13
+    RTPRIO = 14
+    RTTIME = 15
+
+
+_DEFAULTS: Final = {
+    RLimit.STACK: (8 << 20, UNLIMITED),
+    RLimit.CORE: (0, UNLIMITED),
+    RLimit.NPROC: (4096, 4096),
+    RLimit.NOFILE: (1024, 1048576),
+    RLimit.MEMLOCK: (8 << 20, 8 << 20),
+    RLimit.SIGPENDING: (4096, 4096),
+    RLimit.MSGQUEUE: (819200, 819200),
+    RLimit.NICE: (0, 0),
+    RLimit.RTPRIO: (0, 0),
+}
+
+
+def default_rlimits() -> dict[RLimit, tuple[int, int]]:
+    """Soft and hard limit of each resource for the first process, in the units of setrlimit(2)."""
+    return {limit: _DEFAULTS.get(limit, (UNLIMITED, UNLIMITED)) for limit in RLimit}
+
+
+@define(eq=False)
+class Usage:
+    """Resources that a process has used (getrusage(2)); times in nanoseconds."""
+
+    user_ns: int = 0
+    system_ns: int = 0
+    minor_faults: int = 0
+    major_faults: int = 0
+    voluntary_switches: int = 0
+    involuntary_switches: int = 0
+    max_resident_kib: int = 0
+
+    def add(self, other: Usage) -> None:
+        """Add a reaped child's usage."""
+        self.user_ns += other.user_ns
+        self.system_ns += other.system_ns
+        self.minor_faults += other.minor_faults
+        self.major_faults += other.major_faults
+        self.voluntary_switches += other.voluntary_switches
+        self.involuntary_switches += other.involuntary_switches
+        self.max_resident_kib = max(self.max_resident_kib, other.max_resident_kib)
+
+
+Limits = dict[RLimit, tuple[int, int]]
+__all__ = ["UNLIMITED", "Credentials", "Limits", "RLimit", "Usage", "default_rlimits"]
