@@ -26,7 +26,8 @@ Rules that hold for every hook:
 * "First result" hooks return ``None`` for "not mine", and the first other answer is taken.
 
 Order in a boot: scheduler, memory manager, personalities, for each of them its syscall table and then
-`jefeos_register_syscalls`, filesystems, (root mounted), applets, shell, `jefeos_boot`; then process announcements; `jefeos_shutdown` at the end.
+`jefeos_register_syscalls`, filesystems, (root mounted), applets, shell, `jefeos_boot`; then process announcements;
+`jefeos_shutdown` at the end.
 """
 
 from __future__ import annotations

@@ -289,6 +289,11 @@ class Plugins:
         """The bare implementations of an announcement, to be kept and called by keyword without any guard."""
         return [implementation.function for implementation in self._ordered(hook)]
 
+    def hooks(self) -> list[str]:
+        """The names of the hooks that the loaded plugins implement."""
+        names = (name for name in dir(self._manager.hook) if name.startswith("jefeos_"))
+        return sorted(name for name in names if self._ordered(name))
+
     def info(self, name: str) -> PluginInfo | None:
         """The loaded plugin called ``name`` or ``kind/name``."""
         return next(iter(find(self.loaded, name)), None)
