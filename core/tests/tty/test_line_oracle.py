@@ -15,7 +15,6 @@ import sys
 import time
 
 import pytest
-
 from jefeos.tty.line import LineDiscipline
 from jefeos.tty.termios import ControlChar, InputFlag, LocalFlag, OutputFlag, Termios
 
@@ -310,9 +309,10 @@ def test_random_sessions(pair: tuple[HostTerminal, OurTerminal], seed: int) -> N
         )
 
     def random_bytes() -> bytes:
-        return bytes(
-            rng.choice(special) if rng.random() < 0.35 else rng.choice(b"abcxyz AZ_09\t-") for _ in range(rng.randrange(1, 25))
-        )
+        def random_byte() -> int:
+            return rng.choice(special) if rng.random() < 0.35 else rng.choice(b"abcxyz AZ_09\t-")
+
+        return bytes(random_byte() for _ in range(rng.randrange(1, 25)))
 
     configure(pair, base)
     for _ in range(60):
