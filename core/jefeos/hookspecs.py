@@ -135,6 +135,7 @@ def jefeos_applets() -> dict[str, Applet]:
 
     When: once, after the root was mounted. Each becomes a file in ``/bin`` of a system booted without a root.
     Returns: a dict, possibly empty. Of two applets with one name, the one of the plugin asked first stays.
+    An error reports the plugin, and its applets are missing.
     """
 
 

@@ -30,8 +30,9 @@ from jefeos.errors import PluginError
 if TYPE_CHECKING:
     from jefeos.config import BootConfig
 
-#: The kinds of plugin; a kind's entry points are in the group ``jefeos.<kind>``.
-KINDS = ("abi", "machines", "drivers", "fs", "net", "shells", "themes")
+#: The kinds of plugin; a kind's entry points are in the group ``jefeos.<kind>``. ``kernel`` is for schedulers, memory
+#: managers, system calls and observers that belong to no other kind.
+KINDS = ("kernel", "abi", "machines", "drivers", "fs", "net", "shells", "themes")
 GROUP_PREFIX = "jefeos."
 #: Core's own defaults: always there, last to be asked, replaced by answering before them.
 BUILTIN_MODULE = "jefeos.builtin"
