@@ -1,0 +1,403 @@
+"""`UnicornEngine`: the engine's interface on Unicorn.
+
+What is hot is built as closures over local names by `_syscall_callback` and `_interrupt_callback`: they run once
+a system call and once a page fault, read registers in one batch into memory that is allocated once, and keep the
+interpreter lock throughout (see `jefeos.cpu.unicorn.library`).
+
+How a run ends. The library forgets why, so the callbacks note it: `_ended` is set when a callback or `stop`
+asked for the end, `_error` holds an exception that escaped a callback. A return without either, and without a
+tick, is an echo of a stop meant for an earlier run, and the run goes on.
+
+Quirks of the library that are dealt with here, each pinned by a test:
+
+* After an exception it believes one is in flight and makes #DF of the next: cleared in every callback. Where a
+  translation is dropped whose page is no longer mapped it does so on its own account, which shows later as a #DF
+  that never was: the instruction is run again and raises the right one.
+* An invalid opcode is not a callback but an error that ends the run: `run` calls ``exception`` itself.
+* SYSENTER does nothing at all: it is hooked, and becomes #UD.
+* Reading a segment descriptor can page-fault on the GDT if the address space lacks `kernel_entries`: #GP then.
+* The instruction limit makes it translate everything anew whenever it is switched on or off.
+
+Not as on hardware: SYSCALL leaves RCX and R11 alone (a program must treat them as lost anyway), SSE does not
+check alignment, and the SSE exception flags never rise.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+from collections.abc import Callable
+from typing import Any, Final
+
+from jefeos.cpu import paging
+from jefeos.cpu.engine import (
+    CpuContext,
+    Engine,
+    ExceptionHandler,
+    InterruptHandler,
+    PageFaultHandler,
+    SyscallHandler,
+)
+from jefeos.cpu.registers import INITIAL_FLAGS, REGISTER_COUNT, FaultCode, Reg, Vector
+from jefeos.cpu.unicorn import library as uc
+from jefeos.cpu.unicorn.fpu import FpuAccess
+from jefeos.cpu.unicorn.machine import KERNEL_BASE, KERNEL_END, KERNEL_PML4_INDEX, RESERVED_BYTES, Machine, add_hook
+from jefeos.cpu.unicorn.ticker import Ticker
+from jefeos.errors import BootError, UsageError
+
+_MASK64: Final = (1 << 64) - 1
+_NOT_IN_FLIGHT: Final = 0xFFFF_FFFF
+_TWO_BYTES: Final = 2  # SYSCALL, SYSENTER, INT n
+_MAX_ECHOES: Final = 1000
+_MAX_RAM_BYTES: Final = 1 << 32  # the library loads only 32 bits of CR3
+
+_UC_OF_REG: Final = {
+    register: int(uc.UcReg.RFLAGS if register is Reg.RFLAGS else uc.UcReg[register.name]) for register in Reg
+}
+_SYSCALL_REGISTERS: Final = (Reg.RAX, Reg.RDI, Reg.RSI, Reg.RDX, Reg.R10, Reg.R8, Reg.R9)
+
+
+class UnicornContext(CpuContext):
+    """A context of the library. Freed with this object."""
+
+    def __init__(self, free: Callable[[ctypes.c_void_p], object], pointer: ctypes.c_void_p) -> None:
+        self.cr3 = 0
+        self.pointer = pointer
+        self._free = free
+
+    def __del__(self) -> None:
+        self._free(self.pointer)
+
+
+class UnicornEngine(Engine):
+    """One emulated x86-64 processor (x86-64-v2) and its RAM."""
+
+    name = "unicorn"
+
+    def __init__(self, ram_bytes: int) -> None:
+        if ram_bytes % paging.PAGE_SIZE or not RESERVED_BYTES < ram_bytes <= _MAX_RAM_BYTES:
+            raise BootError(f"guest RAM must be whole pages, above {RESERVED_BYTES} bytes and at most 4 GiB: {ram_bytes}")
+        lib = uc.Library()
+        try:
+            self._ram_map = mmap.mmap(-1, ram_bytes)
+        except (OSError, OverflowError) as error:
+            raise BootError(f"no {ram_bytes} bytes of host memory for guest RAM: {error}") from error
+        self.ram = memoryview(self._ram_map)
+        self.ram_words = self.ram.cast("Q")
+        address = ctypes.addressof(ctypes.c_char.from_buffer(self._ram_map))
+        machine = Machine(lib, address, ram_bytes, self.ram_words)
+        self.reserved_bytes = RESERVED_BYTES
+        self.kernel_entries = ((KERNEL_PML4_INDEX, machine.kernel_entry),)
+        self.current_cr3 = 0
+        self.ticked = False
+        self.instructions_retired = 0
+
+        self._lib = lib
+        self._machine = machine
+        self._handle = machine.handle
+        self._value = ctypes.c_uint64()
+        self._value_at = ctypes.byref(self._value)
+        self._ids = {register: ctypes.c_int(number) for register, number in _UC_OF_REG.items()}
+        self._all = (ctypes.c_uint64 * REGISTER_COUNT)()
+        self._all_view = memoryview(self._all).cast("B").cast("Q")
+        self._all_ids, self._all_places = _batch(self._all, tuple(Reg))
+        self._all_count = ctypes.c_int(REGISTER_COUNT)
+        self._cr3_id = ctypes.c_int(uc.UcReg.CR3)
+        self._fpu = FpuAccess(lib, machine.handle)
+        self._scratch = machine.new_context()
+        self._pristine = machine.new_context()
+
+        self._ended = False
+        self._stop_requested = False
+        self._running = False
+        self._error: BaseException | None = None
+        self._rewind_to_undefined = False
+        self._exception: ExceptionHandler = _unattached
+        self._ticker = Ticker(self._on_tick, self._repeat_stop)
+        self._hooks: list[Any] = []
+        self._time_stamp: Callable[[], int] | None = None
+        self._closed = False
+
+    # ---- running ----------------------------------------------------------------------------------------
+
+    def attach(
+        self,
+        *,
+        syscall: SyscallHandler,
+        page_fault: PageFaultHandler,
+        exception: ExceptionHandler,
+        interrupt: InterruptHandler,
+    ) -> None:
+        if self._hooks:
+            raise UsageError("the engine has its callbacks already")
+        self._exception = exception
+        self._hook(uc.HOOK_INSN, uc.SyscallCallback(self._syscall_callback(syscall)), uc.INS_SYSCALL)
+        self._hook(uc.HOOK_INSN, uc.SyscallCallback(self._on_sysenter), uc.INS_SYSENTER)
+        self._hook(uc.HOOK_INTR, uc.InterruptCallback(self._interrupt_callback(page_fault, interrupt)))
+
+    def run(self, max_instructions: int = 0) -> None:
+        self.ticked = False
+        self.instructions_retired = 0
+        if self._stop_requested:
+            self._stop_requested = False
+            return
+        lib, handle = self._lib, self._handle
+        zero = ctypes.c_uint64(0)
+        limit = ctypes.c_size_t(max_instructions)
+        rip_id, rip = self._ids[Reg.RIP], ctypes.c_uint64()
+        rip_at = ctypes.byref(rip)
+        self._ended = False
+        self._running = True
+        try:
+            for _ in range(_MAX_ECHOES):
+                lib.read(handle, rip_id, rip_at)
+                code = lib.start(handle, rip, zero, zero, limit)
+                if self._error is not None:
+                    break
+                if self._rewind_to_undefined:
+                    self._rewind_to_undefined = False
+                    self.set(Reg.RIP, self.get(Reg.RIP) - _TWO_BYTES)
+                    self._exception(Vector.INVALID_OPCODE, 0)
+                    break
+                if code:
+                    self._exception(_vector_of(code), 0)
+                    break
+                if self._ended or self.ticked or self._stop_requested or max_instructions:
+                    break
+        finally:
+            self._running = False
+            self._stop_requested = False
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        if self.ticked:
+            self.flush_tlb()  # the library resizes its TLB only when it is flushed
+
+    def stop(self) -> None:
+        self._stop_requested = True
+        self._lib.stop(self._handle)
+        if self._running:
+            self._ticker.see_stop_through()
+
+    def start_ticker(self, period_ms: float) -> None:
+        self._ticker.start(period_ms / 1000)
+
+    def stop_ticker(self) -> None:
+        self._ticker.stop()
+
+    def _on_tick(self) -> None:
+        if self._running:
+            self.ticked = True
+            self._lib.stop(self._handle)
+
+    def _repeat_stop(self) -> bool:
+        wanted = self._running and self._stop_requested
+        if wanted:
+            self._lib.stop(self._handle)
+        return wanted
+
+    # ---- callbacks --------------------------------------------------------------------------------------
+
+    def _syscall_callback(self, handler: SyscallHandler) -> Callable[[], None]:
+        """HOT: once a system call."""
+        lib, handle = self._lib, self._handle
+        read_batch, write, stop = lib.read_batch, lib.write, lib.stop
+        values = (ctypes.c_uint64 * len(_SYSCALL_REGISTERS))()
+        ids, places = _batch(values, _SYSCALL_REGISTERS)
+        count = ctypes.c_int(len(_SYSCALL_REGISTERS))
+        arguments = memoryview(values).cast("B").cast("Q").tolist
+        out = memoryview(values).cast("B").cast("Q")
+        rax_id, out_at = self._ids[Reg.RAX], ctypes.byref(values)
+
+        def callback() -> None:
+            try:
+                read_batch(handle, ids, places, count)
+                result = handler(*arguments())
+                if result is None:
+                    self._ended = True
+                    stop(handle)
+                else:
+                    out[0] = result & _MASK64
+                    write(handle, rax_id, out_at)
+            except BaseException as error:
+                self._fail(error)
+
+        # The handler may run system calls of its own only through the kernel, never a second `run`.
+        return callback
+
+    def _interrupt_callback(
+        self, page_fault: PageFaultHandler, interrupt: InterruptHandler
+    ) -> Callable[[int, int], None]:
+        """HOT: once a page fault."""
+        lib, handle, scratch = self._lib, self._handle, self._scratch
+        save, restore, read, stop = lib.context_save, lib.context_restore, lib.read, lib.stop
+        state = self._machine.words_of(scratch)
+        layout = self._machine.layout
+        in_flight, error_code, is_software = layout.in_flight, layout.error_code, layout.is_software_interrupt
+        cr2 = memoryview((ctypes.c_uint64 * 1)()).cast("B").cast("Q")
+        cr2_id, cr2_at = ctypes.c_int(uc.UcReg.CR2), ctypes.byref(ctypes.c_uint64.from_buffer(cr2))
+        page_fault_vector, user = int(Vector.PAGE_FAULT), int(FaultCode.USER)
+
+        def callback(_handle: int, vector: int) -> None:
+            try:
+                save(handle, scratch)
+                if state[is_software]:
+                    software(vector)
+                    return
+                state[in_flight] = _NOT_IN_FLIGHT
+                restore(handle, scratch)
+                if vector == page_fault_vector:
+                    read(handle, cr2_id, cr2_at)
+                    address, error = cr2[0], state[error_code]
+                    if error & user:
+                        if page_fault(address, error):
+                            return
+                        self._ended = True
+                        stop(handle)
+                        return
+                    fault(address, error)
+                elif vector != Vector.DOUBLE_FAULT:
+                    self._ended = True
+                    stop(handle)
+                    self._exception(vector, state[error_code])
+            except BaseException as error_:
+                self._fail(error_)
+
+        def fault(address: int, error: int) -> None:
+            """A page fault of the processor's own: a descriptor that is not mapped, or a kernel's mistake."""
+            if KERNEL_BASE <= address < KERNEL_END or not page_fault(address, error):
+                self._ended = True
+                stop(handle)
+                if KERNEL_BASE <= address < KERNEL_END:
+                    self._exception(Vector.GENERAL_PROTECTION, 0)
+
+        def software(vector: int) -> None:
+            if vector in (Vector.BREAKPOINT, Vector.OVERFLOW):
+                self._ended = True
+                stop(handle)
+                self._exception(vector, 0)
+                return
+            result = interrupt(vector)
+            if result is None:
+                self._ended = True
+                stop(handle)
+            else:
+                self.set(Reg.RAX, result)
+
+        return callback
+
+    def _on_sysenter(self) -> None:
+        self._rewind_to_undefined = True
+        self._ended = True
+        self._lib.stop(self._handle)
+
+    def _fail(self, error: BaseException) -> None:
+        """Keep an exception that escaped a callback for `run` to raise."""
+        if self._error is None:
+            self._error = error
+        self._ended = True
+        self._lib.stop(self._handle)
+
+    def _hook(self, kind: int, callback: Any, instruction: int | None = None) -> None:
+        add_hook(self._lib, self._handle, kind, callback, instruction)
+        self._hooks.append(callback)
+
+    # ---- state ------------------------------------------------------------------------------------------
+
+    def new_context(self) -> UnicornContext:
+        pointer = self._machine.new_context()
+        ctypes.memmove(pointer, self._pristine, self._machine.context_bytes)
+        return UnicornContext(self._lib.context_free, pointer)
+
+    def save(self, context: CpuContext) -> None:
+        assert isinstance(context, UnicornContext)
+        self._lib.context_save(self._handle, context.pointer)
+        context.cr3 = self.current_cr3
+
+    def load(self, context: CpuContext) -> None:
+        assert isinstance(context, UnicornContext)
+        self._lib.context_restore(self._handle, context.pointer)
+        self.set_cr3(context.cr3)
+
+    def reset(self, *, rip: int, rsp: int, cr3: int) -> None:
+        self._lib.context_restore(self._handle, self._pristine)
+        self.set_cr3(cr3)
+        self.set(Reg.RSP, rsp)
+        self.set(Reg.RIP, rip)
+
+    def registers(self) -> list[int]:
+        self._lib.read_batch(self._handle, self._all_ids, self._all_places, self._all_count)
+        return self._all_view.tolist()
+
+    def set_registers(self, values: list[int]) -> None:
+        if len(values) != REGISTER_COUNT:
+            raise UsageError(f"{REGISTER_COUNT} registers wanted, {len(values)} given")
+        for index, value in enumerate(values):
+            self._all_view[index] = value & _MASK64
+        self._lib.write_batch(self._handle, self._all_ids, self._all_places, self._all_count)
+
+    def get(self, register: int) -> int:
+        self._lib.read(self._handle, self._ids[Reg(register)], self._value_at)
+        return self._value.value
+
+    def set(self, register: int, value: int) -> None:
+        self._value.value = value & _MASK64
+        self._lib.write(self._handle, self._ids[Reg(register)], self._value_at)
+
+    def fpu_state(self) -> bytes:
+        return self._fpu.read()
+
+    def set_fpu_state(self, image: bytes) -> None:
+        self._fpu.write(image)
+
+    # ---- memory -----------------------------------------------------------------------------------------
+
+    def set_cr3(self, physical_address: int) -> None:
+        self.current_cr3 = self._value.value = physical_address
+        self._lib.write(self._handle, self._cr3_id, self._value_at)
+
+    def flush_tlb(self) -> None:
+        self._value.value = self.current_cr3
+        self._lib.write(self._handle, self._cr3_id, self._value_at)
+
+    def invalidate_code(self, address: int, length: int) -> None:
+        # The library looks the page up as an instruction fetch, and leaves an exception behind if that fails. So
+        # only pages that can be fetched are given to it, with a TLB that cannot be stale.
+        self.flush_tlb()
+        page = address & ~paging.PAGE_MASK
+        wanted = paging.PTE_PRESENT | paging.PTE_USER
+        while page < address + length:
+            entry = paging.walk(self.ram_words, self.current_cr3, page)
+            if entry & wanted == wanted and not entry & paging.PTE_NX:
+                first, last = ctypes.c_uint64(page), ctypes.c_uint64(page + paging.PAGE_SIZE)
+                self._lib.control(self._handle, uc.CTL_TB_REMOVE_CACHE, first, last)
+            page += paging.PAGE_SIZE
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._ticker.close()
+        self._lib.context_free(self._scratch)
+        self._lib.context_free(self._pristine)
+        self._lib.close(self._handle)
+        self._hooks.clear()
+
+
+def _batch(values: Any, registers: tuple[Reg, ...]) -> tuple[Any, Any]:
+    """Argument arrays that read or write ``registers`` in one call, to and from the words of ``values``."""
+    base = ctypes.addressof(values)
+    ids = (ctypes.c_int * len(registers))(*(_UC_OF_REG[register] for register in registers))
+    places = (ctypes.c_void_p * len(registers))(*(base + 8 * index for index in range(len(registers))))
+    return ids, places
+
+
+def _vector_of(code: int) -> Vector:
+    """What an error of the library means to the program that ran."""
+    if code in (uc.ERR_INSN_INVALID, uc.ERR_EXCEPTION):
+        return Vector.INVALID_OPCODE
+    return Vector.MACHINE_CHECK  # a page table entry points outside RAM
+
+
+def _unattached(vector: int, error_code: int) -> None:
+    raise UsageError(f"exception {vector} in an engine without callbacks (error code {error_code})")
