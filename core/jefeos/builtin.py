@@ -7,14 +7,14 @@ name, replaces the default.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jefeos.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from jefeos.config import BootConfig
     from jefeos.cpu.engine import Engine
     from jefeos.mm.manager import MemoryManager
+    from jefeos.sched.scheduler import Scheduler
     from jefeos.syscall.table import SyscallTable
 
 JEFEOS_API = 1
@@ -24,13 +24,13 @@ DEFAULT_MEMORY_MANAGER = "paged"
 
 
 @hookimpl(trylast=True)
-def jefeos_scheduler(name: str | None, config: BootConfig) -> Any:
-    """Round robin with a time slice: `jefeos.sched.scheduler`."""
-    if name not in (None, DEFAULT_SCHEDULER):
-        return None
-    from jefeos.sched.scheduler import RoundRobinScheduler  # type: ignore[import-not-found,unused-ignore]
+def jefeos_scheduler(name: str | None) -> Scheduler | None:
+    """``round-robin`` (the default) or ``fair``: `jefeos.sched.scheduler`."""
+    from jefeos.sched.scheduler import FairScheduler, RoundRobinScheduler
 
-    return RoundRobinScheduler()
+    known = {kind.name: kind for kind in (RoundRobinScheduler, FairScheduler)}
+    kind = known.get(name or DEFAULT_SCHEDULER)
+    return None if kind is None else kind()
 
 
 @hookimpl(trylast=True)

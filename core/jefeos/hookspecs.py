@@ -42,7 +42,9 @@ if TYPE_CHECKING:
     from jefeos.cpu.engine import Engine
     from jefeos.kernel import Kernel
     from jefeos.mm.manager import MemoryManager
+    from jefeos.personality import Personality
     from jefeos.proc.process import Process
+    from jefeos.sched.scheduler import Scheduler
     from jefeos.syscall.table import SyscallTable
     from jefeos.vfs.fstype import FilesystemType
 
@@ -65,7 +67,7 @@ Applet: TypeAlias = Callable[[Any, list[bytes]], Awaitable[int]]
 
 
 @hookspec(firstresult=True)
-def jefeos_scheduler(name: str | None, config: BootConfig) -> Any:
+def jefeos_scheduler(name: str | None, config: BootConfig) -> Scheduler | None:
     """Make the scheduler (a `jefeos.sched.scheduler.Scheduler`) called ``name``. First result.
 
     When: once, first of all hooks. ``name`` is ``--scheduler``; ``None`` asks for the default. An implementation
@@ -110,8 +112,8 @@ def jefeos_register_syscalls(table: SyscallTable) -> None:
 
 
 @hookspec
-def jefeos_personalities() -> list[Any]:
-    """The system-call personalities (`jefeos.abi.Personality`): executable formats, structures, signal frames.
+def jefeos_personalities() -> list[Personality]:
+    """The system-call personalities (`jefeos.personality.Personality`): executable formats, structures, signal frames.
 
     When: once, after the memory manager was made. Each executable file goes to the first personality that
     recognises its opening bytes.
@@ -178,4 +180,7 @@ def jefeos_process_start(process: Process) -> None:
 
 @hookspec
 def jefeos_process_exit(process: Process) -> None:
-    """A process has exited and became a zombie; ``process.exit_status`` is final. As `jefeos_process_start`."""
+    """A process has exited and became a zombie; ``process.exit_status`` is final.
+
+    When: at each one, before its parent hears of it. An error counts as for `jefeos_process_start`.
+    """
