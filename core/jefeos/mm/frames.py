@@ -1,0 +1,151 @@
+"""The frame allocator: who uses which 4096-byte frame of guest RAM.
+
+    0        reserved      _next                 total
+    | engine | handed out  | never used: known 0 |
+              freed frames go on a stack and are handed out again first (their host memory is warm)
+
+Every frame has a reference count: one for each page table entry that maps it, one for the page cache that
+holds it, one for the page table it is. It is free at zero.
+
+Each frame also has a *code* mark, since the engine keeps translations by physical address and notices no
+write that the kernel makes (ARCHITECTURE, section 3):
+
+    CODE_NONE   nothing in it was ever mapped executable
+    CODE_LIVE   mapped executable, and its content has not changed since: translations are good, and shared
+    CODE_STALE  its content may have changed since it was executed: `Engine.invalidate_code` before it runs
+
+Rules: `alloc` gives zeroed frames, `alloc_raw` frames of any content (the caller overwrites all of it).
+When none is left the allocator asks `reclaim(count)` once and then fails with ENOMEM. Hot paths of the
+memory manager read and write `references` and `code` directly; the methods are the same thing, spelt out.
+
+It knows no order above one frame: contiguous runs for DMA belong to a heap of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from jefeos.cpu.paging import PAGE_SHIFT, PAGE_SIZE
+from jefeos.errors import Errno, KernelError
+
+CODE_NONE: Final = 0
+CODE_LIVE: Final = 1
+CODE_STALE: Final = 2
+
+ZERO_PAGE: Final = bytes(PAGE_SIZE)
+
+
+def _no_reclaim(count: int) -> int:
+    return 0
+
+
+class FrameAllocator:
+    """Frames ``reserved_bytes / 4096`` and up of ``ram`` (a writable memoryview of bytes)."""
+
+    __slots__ = ("_next", "_ram", "code", "first", "free_list", "limit", "reclaim", "references")
+
+    def __init__(self, ram: memoryview, reserved_bytes: int) -> None:
+        frame_count = len(ram) >> PAGE_SHIFT
+        self._ram = ram
+        self.first = (reserved_bytes + PAGE_SIZE - 1) >> PAGE_SHIFT
+        self.limit = frame_count
+        self._next = self.first
+        self.free_list: list[int] = []
+        self.references: list[int] = [0] * frame_count
+        self.code = bytearray(frame_count)
+        self.reclaim: Callable[[int], int] = _no_reclaim
+
+    @property
+    def total(self) -> int:
+        """Frames that can be handed out at all."""
+        return self.limit - self.first
+
+    @property
+    def free_count(self) -> int:
+        """Frames free at this moment, without asking for reclaim."""
+        return self.limit - self._next + len(self.free_list)
+
+    # Hot paths: one frame.
+
+    def alloc(self) -> int:
+        """A zeroed frame with one reference. Raises KernelError(ENOMEM)."""
+        free = self.free_list
+        if free:
+            pfn = free.pop()
+            address = pfn << PAGE_SHIFT
+            self._ram[address : address + PAGE_SIZE] = ZERO_PAGE
+            if self.code[pfn]:
+                self.code[pfn] = CODE_STALE
+        elif self._next < self.limit:
+            pfn = self._next
+            self._next = pfn + 1
+        else:
+            self._make_room(1)
+            return self.alloc()
+        self.references[pfn] = 1
+        return pfn
+
+    def alloc_raw(self) -> int:
+        """A frame of undefined content with one reference. Raises KernelError(ENOMEM)."""
+        free = self.free_list
+        if free:
+            pfn = free.pop()
+            if self.code[pfn]:
+                self.code[pfn] = CODE_STALE
+        elif self._next < self.limit:
+            pfn = self._next
+            self._next = pfn + 1
+        else:
+            self._make_room(1)
+            return self.alloc_raw()
+        self.references[pfn] = 1
+        return pfn
+
+    def alloc_many(self, count: int) -> list[int]:
+        """``count`` zeroed frames, or as many as are free without reclaim (at least one). Raises ENOMEM."""
+        alloc = self.alloc
+        if count > self.free_count:
+            count = max(self.free_count, 1)
+        return [alloc() for _ in range(count)]
+
+    def ref(self, pfn: int) -> None:
+        self.references[pfn] += 1
+
+    def unref(self, pfn: int) -> None:
+        """Drop one reference; the frame is free when none is left."""
+        left = self.references[pfn] - 1
+        if left < 0:
+            raise AssertionError(f"frame {pfn} is freed twice")
+        self.references[pfn] = left
+        if not left:
+            self.free_list.append(pfn)
+
+    def refcount(self, pfn: int) -> int:
+        return self.references[pfn]
+
+    def unref_entries(self, frames: Iterable[int]) -> None:
+        """`unref` for many frames at once."""
+        references = self.references
+        release = self.free_list.append
+        for pfn in frames:
+            left = references[pfn] - 1
+            references[pfn] = left
+            if left <= 0:
+                if left < 0:
+                    references[pfn] = 0
+                    raise AssertionError(f"frame {pfn} is freed twice")
+                release(pfn)
+
+    def reserve(self, count: int) -> None:
+        """Raise ENOMEM unless ``count`` frames are free, after reclaim if need be. Reserves nothing."""
+        missing = count - self.free_count
+        if missing > 0:
+            self.reclaim(missing)
+            if self.free_count < count:
+                raise KernelError(Errno.ENOMEM, "out of memory frames")
+
+    def _make_room(self, count: int) -> None:
+        self.reclaim(max(count, 32))  # a batch, so that the next allocations do not each search the cache
+        if not self.free_count:
+            raise KernelError(Errno.ENOMEM, "out of memory frames")
