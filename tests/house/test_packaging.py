@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_pip_install_gives_separate_distributions(repository: Path, tmp_path: Path) -> None:
     # A copy, since a build leaves files beside the sources it builds from.

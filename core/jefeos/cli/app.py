@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
         return STATUS_INTERRUPTED
     except BrokenPipeError:
         # The reader of our output is gone; keep the interpreter from complaining when it flushes at exit.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return STATUS_BROKEN_PIPE
 
 
