@@ -1,0 +1,456 @@
+"""Open files: what a file descriptor refers to.
+
+    fd table --ref--> File (position, flags) ----> Inode (attributes, contents)
+                        |
+                        +---> Path (name and mount it was opened through)
+
+A `File` is Linux's open file description: shared by dup and fork, so it counts references, and `release` runs at
+zero. `read` and `write` follow the `MaybeAwait` convention: they return their result, or a coroutine if they must
+wait. Subclasses (pipes, ttys, sockets, devices) override what they can do; everything else fails with the errno
+that Linux gives for it.
+
+Files are plain classes with hand-written initialisers: they are made on every open, and many plugins subclass them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jefeos.errors import Errno, KernelError
+from jefeos.vfs.flags import (
+    FILE_SIZE_MAX,
+    O_ACCMODE,
+    O_APPEND,
+    O_CREATION_FLAGS,
+    O_NOATIME,
+    O_NONBLOCK,
+    O_PATH,
+    O_RDONLY,
+    O_SETFL_FLAGS,
+    O_WRONLY,
+    POLL_READABLE,
+    POLL_WRITABLE,
+    S_IFDIR,
+    S_ISGID,
+    S_ISUID,
+    S_IXGRP,
+    SEEK_CUR,
+    SEEK_DATA,
+    SEEK_END,
+    SEEK_HOLE,
+    SEEK_SET,
+)
+from jefeos.vfs.inode import DirEntry, Inode, Stat
+
+if TYPE_CHECKING:
+    from jefeos.mm.pagecache import FileMapping
+    from jefeos.sched.wait import MaybeAwait, WaitQueue
+    from jefeos.vfs.path import Path
+
+_SET_ID_BITS = S_ISUID | S_ISGID
+
+
+class File:
+    """An open file description. ``path`` is None for what has no name anywhere."""
+
+    # True once flock, POSIX or OFD locks were taken through it: release then has to drop them.
+    may_hold_locks: bool = False
+    # Set by the open of an unprivileged task: a write then takes the set-id bits off the file.
+    drops_set_id: bool = False
+
+    def __init__(self, inode: Inode, flags: int, path: Path | None = None) -> None:
+        self.inode = inode
+        self.flags = flags & ~O_CREATION_FLAGS
+        self.path = path
+        self.position = 0
+        self.references = 1
+        access = flags & O_ACCMODE
+        usable = not flags & O_PATH
+        self.readable = usable and access != O_WRONLY
+        self.writable = usable and access != O_RDONLY
+        inode.open_count += 1
+        if self.writable:
+            inode.write_count += 1
+        if path is not None:
+            path.mount.open_files += 1
+
+    # --- lifetime ------------------------------------------------------------------------------------------
+
+    def ref(self) -> File:
+        """One more holder."""
+        self.references += 1
+        return self
+
+    def unref(self) -> None:
+        """One holder less; the last one releases the file."""
+        self.references -= 1
+        if self.references == 0:
+            self.release()
+
+    def release(self) -> None:
+        """The last holder is gone. Subclasses that override it call it at their end."""
+        inode = self.inode
+        if self.may_hold_locks and inode.locks is not None:
+            inode.locks.release_file(self)
+        inode.open_count -= 1
+        if self.writable:
+            inode.write_count -= 1
+        if self.path is not None:
+            self.path.mount.open_files -= 1
+        if inode.open_count == 0 and inode.nlink == 0:
+            inode.evict()
+
+    # --- flags ---------------------------------------------------------------------------------------------
+
+    @property
+    def nonblocking(self) -> bool:
+        """O_NONBLOCK is set."""
+        return bool(self.flags & O_NONBLOCK)
+
+    def set_flags(self, flags: int) -> None:
+        """F_SETFL: changes the flags that may change on an open file, ignores the others."""
+        self.flags = self.flags & ~O_SETFL_FLAGS | flags & O_SETFL_FLAGS
+
+    # --- transfer ------------------------------------------------------------------------------------------
+
+    def read(self, count: int) -> MaybeAwait[bytes]:
+        """Up to ``count`` bytes from the position on; empty at the end."""
+        raise KernelError(Errno.EINVAL if self.readable else Errno.EBADF)
+
+    def write(self, data: bytes) -> MaybeAwait[int]:
+        """Writes at the position; the number of bytes taken."""
+        raise KernelError(Errno.EINVAL if self.writable else Errno.EBADF)
+
+    def pread(self, count: int, offset: int) -> MaybeAwait[bytes]:
+        """Reads at ``offset`` without moving the position."""
+        raise KernelError(Errno.ESPIPE)
+
+    def pwrite(self, data: bytes, offset: int) -> MaybeAwait[int]:
+        """Writes at ``offset`` without moving the position."""
+        raise KernelError(Errno.ESPIPE)
+
+    def seek(self, offset: int, whence: int) -> int:
+        """Moves the position and returns it."""
+        raise KernelError(Errno.ESPIPE)
+
+    def ioctl(self, request: int, argument: int) -> MaybeAwait[int]:
+        """Device control. The system-call layer knows the requests that need user memory; this is the rest."""
+        raise KernelError(Errno.ENOTTY)
+
+    # --- readiness -----------------------------------------------------------------------------------------
+
+    def poll(self) -> int:
+        """The POLL* events that hold now (`PollMask` values). Files that never wait are always ready."""
+        return POLL_READABLE | POLL_WRITABLE
+
+    def poll_queues(self) -> tuple[WaitQueue, ...]:
+        """The queues that are woken when `poll` may have changed."""
+        return ()
+
+    # --- the file behind -----------------------------------------------------------------------------------
+
+    def stat(self) -> Stat:
+        """fstat(2)."""
+        return self.inode.stat()
+
+    def truncate(self, size: int) -> None:
+        """ftruncate(2)."""
+        raise KernelError(Errno.EINVAL)
+
+    def allocate(self, mode: int, offset: int, length: int) -> None:
+        """fallocate(2)."""
+        raise KernelError(Errno.ENODEV if self.writable else Errno.EBADF)
+
+    def fsync(self) -> None:
+        """fsync(2) and fdatasync(2)."""
+        raise KernelError(Errno.EINVAL)
+
+    def readdir_at(self, position: int) -> list[tuple[DirEntry, int]]:
+        """The directory's entries from ``position`` on, each with the position after it (getdents d_off)."""
+        raise KernelError(Errno.ENOTDIR)
+
+    @property
+    def mapping(self) -> FileMapping:
+        """The pages that mmap maps. ENODEV for what cannot be mapped, EACCES if it was not opened for reading."""
+        raise KernelError(Errno.ENODEV)
+
+    @property
+    def label(self) -> bytes:
+        """What /proc/PID/fd shows for a file without a path."""
+        return b"anon_inode:[%s]" % type(self).__name__.removesuffix("File").lower().encode()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.inode!r} flags={self.flags:o} position={self.position}>"
+
+
+class PathFile(File):
+    """An O_PATH descriptor: only a place. Everything that would touch contents is EBADF."""
+
+    def read(self, count: int) -> MaybeAwait[bytes]:
+        raise KernelError(Errno.EBADF)
+
+    def write(self, data: bytes) -> MaybeAwait[int]:
+        raise KernelError(Errno.EBADF)
+
+    def pread(self, count: int, offset: int) -> MaybeAwait[bytes]:
+        raise KernelError(Errno.EBADF)
+
+    def pwrite(self, data: bytes, offset: int) -> MaybeAwait[int]:
+        raise KernelError(Errno.EBADF)
+
+    def seek(self, offset: int, whence: int) -> int:
+        raise KernelError(Errno.EBADF)
+
+    def ioctl(self, request: int, argument: int) -> MaybeAwait[int]:
+        raise KernelError(Errno.EBADF)
+
+    def truncate(self, size: int) -> None:
+        raise KernelError(Errno.EBADF)
+
+    def allocate(self, mode: int, offset: int, length: int) -> None:
+        raise KernelError(Errno.EBADF)
+
+    def fsync(self) -> None:
+        raise KernelError(Errno.EBADF)
+
+    def readdir_at(self, position: int) -> list[tuple[DirEntry, int]]:
+        raise KernelError(Errno.EBADF)
+
+    @property
+    def mapping(self) -> FileMapping:
+        raise KernelError(Errno.EBADF)
+
+
+class SeekableFile(File):
+    """A file with a position and a size: pread, pwrite, read, write and seek from two transfer functions.
+
+    Regular files use it as it is. Generated files (procfs) override `pread`, and `pwrite` if they take writes.
+    """
+
+    def read(self, count: int) -> MaybeAwait[bytes]:
+        position = self.position
+        data = self.pread(count, position)
+        if type(data) is bytes:
+            self.position = position + len(data)
+            return data
+        return self._read_later(data)
+
+    async def _read_later(self, pending: MaybeAwait[bytes]) -> bytes:
+        assert not isinstance(pending, bytes)
+        data = await pending
+        self.position += len(data)
+        return data
+
+    def write(self, data: bytes) -> MaybeAwait[int]:
+        position = self.inode.size if self.flags & O_APPEND else self.position
+        written = self.pwrite(data, position)
+        if type(written) is int:
+            self.position = position + written
+            return written
+        return self._write_later(written, position)
+
+    async def _write_later(self, pending: MaybeAwait[int], position: int) -> int:
+        assert not isinstance(pending, int)
+        written = await pending
+        self.position = position + written
+        return written
+
+    def seek(self, offset: int, whence: int) -> int:
+        if whence == SEEK_SET:
+            position = offset
+        elif whence == SEEK_CUR:
+            position = self.position + offset
+        elif whence == SEEK_END:
+            position = self._end() + offset
+        elif whence == SEEK_DATA or whence == SEEK_HOLE:
+            size = self._end()
+            if not 0 <= offset < size:
+                raise KernelError(Errno.ENXIO)
+            position = offset if whence == SEEK_DATA else size
+        else:
+            raise KernelError(Errno.EINVAL)
+        if position < 0:
+            raise KernelError(Errno.EINVAL)
+        if position > FILE_SIZE_MAX:
+            raise KernelError(Errno.EOVERFLOW if whence != SEEK_SET else Errno.EINVAL)
+        self.position = position
+        return position
+
+    def _end(self) -> int:
+        self.inode.refresh()
+        return self.inode.size
+
+    def fsync(self) -> None:
+        self.inode.sync()
+
+
+class RegularFile(SeekableFile):
+    """An open regular file. read and write are hot paths: no indirection that is not needed."""
+
+    def read(self, count: int) -> bytes:
+        if not self.readable:
+            raise KernelError(Errno.EBADF)
+        inode = self.inode
+        position = self.position
+        data = inode.read(position, count)
+        self.position = position + len(data)
+        atime_ns = inode.atime_ns
+        if (atime_ns <= inode.mtime_ns or atime_ns <= inode.ctime_ns) and count:
+            self._touch_accessed()
+        return data
+
+    def pread(self, count: int, offset: int) -> bytes:
+        if not self.readable:
+            raise KernelError(Errno.EBADF)
+        if offset < 0:
+            raise KernelError(Errno.EINVAL)
+        data = self.inode.read(offset, count)
+        if count:
+            self._touch_accessed()
+        return data
+
+    def write(self, data: bytes) -> int:
+        if not self.writable:
+            raise KernelError(Errno.EBADF)
+        if not data:
+            return 0
+        inode = self.inode
+        position = inode.size if self.flags & O_APPEND else self.position
+        if inode.mode & _SET_ID_BITS and self.drops_set_id:
+            drop_set_id(inode)
+        written = inode.write(position, data)
+        self.position = position + written
+        return written
+
+    def pwrite(self, data: bytes, offset: int) -> int:
+        if not self.writable:
+            raise KernelError(Errno.EBADF)
+        if offset < 0:
+            raise KernelError(Errno.EINVAL)
+        if not data:
+            return 0
+        inode = self.inode
+        if self.flags & O_APPEND:  # pwrite(2), BUGS: on Linux, O_APPEND wins over the offset
+            offset = inode.size
+        if inode.mode & _SET_ID_BITS and self.drops_set_id:
+            drop_set_id(inode)
+        return inode.write(offset, data)
+
+    def _touch_accessed(self) -> None:
+        if self.flags & O_NOATIME:
+            return
+        path = self.path
+        if path is not None and path.mount.no_access_times:
+            return
+        self.inode.touch_accessed()
+
+    def truncate(self, size: int) -> None:
+        if not self.writable:
+            raise KernelError(Errno.EINVAL)
+        if size < 0:
+            raise KernelError(Errno.EINVAL)
+        inode = self.inode
+        if inode.mode & _SET_ID_BITS and self.drops_set_id:
+            drop_set_id(inode)
+        inode.truncate(size)
+
+    def allocate(self, mode: int, offset: int, length: int) -> None:
+        if not self.writable:
+            raise KernelError(Errno.EBADF)
+        if offset < 0 or length <= 0:
+            raise KernelError(Errno.EINVAL)
+        if offset + length > FILE_SIZE_MAX:
+            raise KernelError(Errno.EFBIG)
+        self.inode.allocate(mode, offset, length)
+
+    @property
+    def mapping(self) -> FileMapping:
+        if not self.readable:
+            raise KernelError(Errno.EACCES)
+        return self.inode.mapping
+
+
+class DirectoryFile(File):
+    """An open directory. Entries are read from a snapshot taken at position 0, so that a program that removes
+    files while it reads neither skips nor repeats any; rewinding takes a new one."""
+
+    def __init__(self, inode: Inode, flags: int, path: Path | None = None) -> None:
+        super().__init__(inode, flags, path)
+        self._entries: list[tuple[DirEntry, int]] | None = None
+
+    def read(self, count: int) -> bytes:
+        raise KernelError(Errno.EISDIR)
+
+    def write(self, data: bytes) -> int:
+        raise KernelError(Errno.EBADF)
+
+    def pread(self, count: int, offset: int) -> bytes:
+        raise KernelError(Errno.EISDIR)
+
+    def pwrite(self, data: bytes, offset: int) -> int:
+        raise KernelError(Errno.EBADF)
+
+    def seek(self, offset: int, whence: int) -> int:
+        if whence == SEEK_CUR:
+            offset += self.position
+        elif whence == SEEK_END:
+            offset += len(self._snapshot())
+        elif whence != SEEK_SET:
+            raise KernelError(Errno.EINVAL)
+        if offset < 0:
+            raise KernelError(Errno.EINVAL)
+        if offset == 0:
+            self._entries = None
+        self.position = offset
+        return offset
+
+    def readdir_at(self, position: int) -> list[tuple[DirEntry, int]]:
+        if position == 0:
+            self._entries = None
+        return self._snapshot()[position:]
+
+    def _snapshot(self) -> list[tuple[DirEntry, int]]:
+        entries = self._entries
+        if entries is None:
+            inode = self.inode
+            if inode.nlink == 0 or self.path is not None and self.path.dentry.deleted:
+                raise KernelError(Errno.ENOENT)
+            above = self.path.parent().inode if self.path is not None else inode
+            listing = [DirEntry(b".", inode.ino, S_IFDIR), DirEntry(b"..", above.ino, S_IFDIR), *inode.readdir()]
+            entries = self._entries = [(entry, index) for index, entry in enumerate(listing, 1)]
+            if not self.flags & O_NOATIME:
+                inode.touch_accessed()
+        return entries
+
+    def fsync(self) -> None:
+        self.inode.sync()
+
+
+class BytesFile(SeekableFile):
+    """A read-only file over bytes that were made at open: generated files, test fakes."""
+
+    def __init__(self, inode: Inode, flags: int, path: Path | None, content: bytes) -> None:
+        super().__init__(inode, flags, path)
+        self.content = content
+
+    def pread(self, count: int, offset: int) -> bytes:
+        if not self.readable:
+            raise KernelError(Errno.EBADF)
+        if offset < 0:
+            raise KernelError(Errno.EINVAL)
+        return self.content[offset : offset + count]
+
+    def pwrite(self, data: bytes, offset: int) -> int:
+        raise KernelError(Errno.EINVAL if self.writable else Errno.EBADF)
+
+    def _end(self) -> int:
+        return len(self.content)
+
+
+def drop_set_id(inode: Inode) -> None:
+    """An unprivileged write takes away S_ISUID, and S_ISGID where it means set-group-id (inode(7))."""
+    mode = inode.mode & ~S_ISUID
+    if mode & S_IXGRP:
+        mode &= ~S_ISGID
+    if mode != inode.mode:
+        inode.set_attributes(mode=mode)
