@@ -8,11 +8,13 @@ Exit statuses::
     125     the system could not be booted
     126     the program was found but cannot be run          127   the program was not found
 
-Every error is one line on standard error that starts with ``jefeos:``. A traceback here is a bug in JefeOS.
+Every error is one line on standard error that starts with ``jefeos:``, a bug of JefeOS included; with JEFEOS_DEBUG=1
+in the environment a bug shows its traceback.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated, Any
 
@@ -58,12 +60,20 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(f"{' '.join(message.split())} (see {_help_of(error)})", STATUS_USAGE)
     except JefeError as error:
         return _fail(str(error), status_of(error))
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            # The reader of our output is gone; keep the interpreter from complaining when it flushes at exit.
+            sys.stdout = None
+            return STATUS_BROKEN_PIPE
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}", STATUS_BOOT)
     except (KeyboardInterrupt, typer.Abort):
         return STATUS_INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output is gone; keep the interpreter from complaining when it flushes at exit.
-        sys.stdout = None
-        return STATUS_BROKEN_PIPE
+    except Exception as error:
+        if os.environ.get("JEFEOS_DEBUG"):
+            raise
+        cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return _fail(f"internal error: {cause} (a bug; JEFEOS_DEBUG=1 shows where)", STATUS_BOOT)
 
 
 def status_of(error: JefeError) -> int:
