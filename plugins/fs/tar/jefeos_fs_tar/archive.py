@@ -32,7 +32,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from attrs import define
+from attrs import define, field
 from jefeos.errors import BootError, CorruptError, Errno
 
 MEBIBYTE = 1 << 20
@@ -67,10 +67,10 @@ class MemoryStore:
     """An archive held in memory."""
 
     data: bytes
+    size: int = field(init=False)
 
-    @property
-    def size(self) -> int:
-        return len(self.data)
+    def __attrs_post_init__(self) -> None:
+        self.size = len(self.data)
 
     def read(self, offset: int, length: int) -> bytes:
         return self.data[offset : offset + length]
@@ -166,9 +166,11 @@ def _unpack(chunks: Iterator[bytes], path: Path, limit_bytes: int, memory_limit_
         for chunk in chunks:
             size += len(chunk)
             if size > limit_bytes:
-                raise CorruptError(f"{path}: unpacks to more than the limit of {limit_bytes} bytes", Errno.EFBIG)
+                raise CorruptError(
+                    f"{path}: unpacks to more than the limit of {limit_bytes} bytes", Errno.EFBIG
+                )
             if spool is None and size > memory_limit_bytes:
-                spool = tempfile.TemporaryFile(prefix="jefeos-root-")
+                spool = tempfile.TemporaryFile(prefix="jefeos-root-")  # noqa: SIM115 (the store keeps it)
                 spool.writelines(parts)
                 parts.clear()
             if spool is None:
@@ -196,7 +198,8 @@ def _decoded(path: Path, file: BinaryIO, kind: str) -> Iterator[bytes]:
     while True:
         if len(pending) < len(XZ_MAGIC):
             pending += file.read(CHUNK_BYTES)
-        if streams:  # between streams: padding, another stream, or rubbish that the tools ignore with a warning
+        if streams:
+            # Between streams: padding, another stream, or rubbish that the tools ignore with a warning.
             stripped = pending.lstrip(b"\x00")
             if pending and not stripped:
                 consumed += len(pending)
@@ -224,7 +227,8 @@ def _decoded(path: Path, file: BinaryIO, kind: str) -> Iterator[bytes]:
             pending = rest
             if chunk:
                 yield chunk
-            elif ended and not decoder.eof:  # asked once more without input, since a decoder may hold output back
+            elif ended and not decoder.eof:
+                # It was asked once more without input, since a decoder may hold output back.
                 raise CorruptError(f"{path}: the {kind} stream is cut short at offset {consumed}")
 
 
@@ -329,6 +333,8 @@ def _decoder_of(kind: str, path: Path) -> tuple[Callable[[], _Decoder], tuple[ty
     try:
         import zstandard
     except ImportError:
-        raise BootError(f"{path} is compressed with zstd: install the package 'zstandard' to read it") from None
+        raise BootError(
+            f"{path} is compressed with zstd: install the package 'zstandard' to read it"
+        ) from None
     window = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_LIMIT_BYTES)
     return lambda: _Zstd(window.decompressobj), (zstandard.ZstdError,)

@@ -111,7 +111,9 @@ def build_tree(store: Store, origin: str) -> Node:
         indexer.run()
     except CorruptError as error:
         message = error.args[0] if error.args else "damaged"
-        raise CorruptError(f"{origin}: {message} (archive offset {indexer.header_offset})", error.errno) from None
+        raise CorruptError(
+            f"{origin}: {message} (archive offset {indexer.header_offset})", error.errno
+        ) from None
     return indexer.root
 
 
@@ -187,7 +189,13 @@ class _Indexer:
         return data
 
     def _member(
-        self, header: Header, overrides: pax.Overrides, name: bytes, link_name: bytes, block: bytes, offset: int
+        self,
+        header: Header,
+        overrides: pax.Overrides,
+        name: bytes,
+        link_name: bytes,
+        block: bytes,
+        offset: int,
     ) -> int:
         """Take one member into the tree; ``offset`` is where its data would start. Returns the next header's."""
         if header.type == MemberType.GNU_MULTI_VOLUME:
@@ -302,7 +310,9 @@ class _Indexer:
             if parent is not None and parent.children is not None:
                 node = parent.children.get(target_components[-1])
         if node is None or node.children is not None:
-            raise CorruptError(f"the hard link {_shown(name)} names {_shown(link_name)}, which is no earlier file")
+            raise CorruptError(
+                f"the hard link {_shown(name)} names {_shown(link_name)}, which is no earlier file"
+            )
         if components == target_components:
             return
         node.links += 1

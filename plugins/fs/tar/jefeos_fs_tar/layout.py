@@ -99,7 +99,9 @@ def checksum_matches(block: bytes) -> bool:
     total = sum(block) - sum(block[_CHECKSUM_START:_CHECKSUM_END]) + 8 * ord(" ")
     if stored == total:
         return True
-    high = sum(byte > 127 for byte in block) - sum(byte > 127 for byte in block[_CHECKSUM_START:_CHECKSUM_END])
+    high = sum(byte > 127 for byte in block) - sum(
+        byte > 127 for byte in block[_CHECKSUM_START:_CHECKSUM_END]
+    )
     return stored == total - 256 * high
 
 
@@ -107,7 +109,9 @@ def parse_header(block: bytes) -> Header:
     """Decode one header block. Errors: `CorruptError` for a bad checksum or number."""
     if not checksum_matches(block):
         raise CorruptError("the header's checksum is wrong")
-    (name, mode, uid, gid, size, mtime, _, kind, link, magic, _, _, major, minor, prefix, _) = _HEADER.unpack(block)
+    (name, mode, uid, gid, size, mtime, _, kind, link, magic, _, _, major, minor, prefix, _) = _HEADER.unpack(
+        block
+    )
     name = name.split(b"\x00", 1)[0]
     if magic == POSIX_MAGIC or (magic[:6] == POSIX_MAGIC[:6] and magic != GNU_MAGIC):
         prefix = prefix.split(b"\x00", 1)[0]

@@ -82,7 +82,9 @@ def interpret(records: Records) -> Overrides:
         gid=_number(last, b"gid"),
         mtime_ns=parse_time(last[b"mtime"]) if last.get(b"mtime") else None,
         sparse=_sparse_map(records, last),
-        xattrs={key[len(XATTR_PREFIX) :]: value for key, value in last.items() if key.startswith(XATTR_PREFIX)},
+        xattrs={
+            key[len(XATTR_PREFIX) :]: value for key, value in last.items() if key.startswith(XATTR_PREFIX)
+        },
     )
 
 
@@ -117,7 +119,9 @@ def parse_map_in_data(data: bytes) -> tuple[list[tuple[int, int]] | None, int]:
         return None, 0
     count = parse_decimal(lines[0], "sparse piece count")
     if count > SPARSE_ENTRIES_LIMIT:
-        raise CorruptError(f"the sparse map has {count} pieces, more than {SPARSE_ENTRIES_LIMIT}", Errno.EFBIG)
+        raise CorruptError(
+            f"the sparse map has {count} pieces, more than {SPARSE_ENTRIES_LIMIT}", Errno.EFBIG
+        )
     if complete < 1 + 2 * count:
         return None, 0
     numbers = [parse_decimal(line, "sparse map entry") for line in lines[1 : 1 + 2 * count]]

@@ -38,7 +38,10 @@ def walk(node: Node, path: bytes = b"") -> Iterator[tuple[bytes, Node]]:
         yield from walk(child, path + b"/" + name if path else name)
 
 
-def member(name: str, data: bytes = b"", kind: bytes = tarfile.REGTYPE, **fields: object) -> tuple[tarfile.TarInfo, bytes]:
+Member = tuple[tarfile.TarInfo, bytes]
+
+
+def member(name: str, data: bytes = b"", kind: bytes = tarfile.REGTYPE, **fields: object) -> Member:
     info = tarfile.TarInfo(name)
     info.type = kind
     info.size = len(data)
@@ -47,7 +50,7 @@ def member(name: str, data: bytes = b"", kind: bytes = tarfile.REGTYPE, **fields
     return info, data
 
 
-def archive(*members: tuple[tarfile.TarInfo, bytes], format: int = tarfile.PAX_FORMAT) -> bytes:
+def archive(*members: Member, format: int = tarfile.PAX_FORMAT) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=format) as tar:
         for info, data in members:
@@ -217,7 +220,9 @@ def test_a_name_that_climbs_is_refused(name: str) -> None:
 
 
 def test_the_last_of_two_members_wins() -> None:
-    data = archive(member("f", b"old"), member("f", b"newer"), member("d", kind=tarfile.DIRTYPE), member("d", b"file"))
+    data = archive(
+        member("f", b"old"), member("f", b"newer"), member("d", kind=tarfile.DIRTYPE), member("d", b"file")
+    )
     assert read(data, "f") == b"newer"
     assert read(data, "d") == b"file"
     assert tree_of(data).links == 2
@@ -253,7 +258,9 @@ def test_hard_links_share_one_node() -> None:
 @pytest.mark.parametrize("target", ["missing", "d", "d/missing", "."])
 def test_a_hard_link_to_nothing_is_refused(target: str) -> None:
     with pytest.raises(CorruptError, match="no earlier file"):
-        tree_of(archive(member("d", kind=tarfile.DIRTYPE), member("b", kind=tarfile.LNKTYPE, linkname=target)))
+        tree_of(
+            archive(member("d", kind=tarfile.DIRTYPE), member("b", kind=tarfile.LNKTYPE, linkname=target))
+        )
 
 
 @pytest.mark.parametrize("target", ["usr/bin", "/usr/bin", "../../usr/bin", "usr/../usr/./bin"])
@@ -328,7 +335,14 @@ def test_hostile_headers_with_right_checksums_never_leak_another_exception() -> 
     rng = random.Random(7)
     headers = [offset for offset in range(0, len(data), 512) if data[offset + 257 : offset + 262] == b"ustar"]
     kinds = b"01234567xgLKSDMVX\0Z"
-    numbers = [b"77777777777\0", b"\x80" + b"\xff" * 11, b"\xff" * 12, b"-1".ljust(12), b"1_0".ljust(12), b"9" * 12]
+    numbers = [
+        b"77777777777\0",
+        b"\x80" + b"\xff" * 11,
+        b"\xff" * 12,
+        b"-1".ljust(12),
+        b"1_0".ljust(12),
+        b"9" * 12,
+    ]
     for _ in range(3000):
         damaged = bytearray(data)
         offset = rng.choice(headers)
