@@ -65,7 +65,17 @@ class Flag(IntFlag):
 
 # What a program may change through a signal frame or ptrace; the rest stays as the kernel set it.
 USER_FLAGS: Final = int(
-    Flag.CF | Flag.PF | Flag.AF | Flag.ZF | Flag.SF | Flag.TF | Flag.DF | Flag.OF | Flag.NT | Flag.AC | Flag.ID
+    Flag.CF
+    | Flag.PF
+    | Flag.AF
+    | Flag.ZF
+    | Flag.SF
+    | Flag.TF
+    | Flag.DF
+    | Flag.OF
+    | Flag.NT
+    | Flag.AC
+    | Flag.ID
 )
 INITIAL_FLAGS: Final = int(Flag.ALWAYS_ONE | Flag.IF)
 

@@ -39,7 +39,10 @@ class Guest:
         self.on_fault: Callable[[int, int], bool] = lambda address, code: False
         self.on_interrupt: Callable[[int], int | None] = lambda vector: None
         self.engine.attach(
-            syscall=self._syscall, page_fault=self._fault, exception=self._exception, interrupt=self._interrupt
+            syscall=self._syscall,
+            page_fault=self._fault,
+            exception=self._exception,
+            interrupt=self._interrupt,
         )
 
     def _syscall(self, *arguments: int) -> int | None:
@@ -71,7 +74,9 @@ class Guest:
             self.engine.ram_words[(cr3 >> 3) + index] = entry
         return cr3
 
-    def map(self, address: int, flags: int, content: bytes = b"", frame: int | None = None, cr3: int = 0) -> int:
+    def map(
+        self, address: int, flags: int, content: bytes = b"", frame: int | None = None, cr3: int = 0
+    ) -> int:
         """Map one page (or as many as the content needs); the first frame's number."""
         first = None
         for offset in range(0, max(len(content), 1), paging.PAGE_SIZE):

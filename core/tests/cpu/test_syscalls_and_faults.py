@@ -74,7 +74,14 @@ def test_many_faults_in_a_row_each_run_the_instruction_again(guest: Guest) -> No
     """The second fault used to arrive as a double fault, the third as a triple fault."""
     demand_zero(guest)
     # mov ecx, 500; again: mov [rdi], ecx; add rdi, 4096; dec ecx; jnz again; syscall
-    code = b"\xb9\xf4\x01\x00\x00" + b"\x89\x0f" + b"\x48\x81\xc7\x00\x10\x00\x00" + b"\xff\xc9" + b"\x75\xf3" + SYSCALL
+    code = (
+        b"\xb9\xf4\x01\x00\x00"
+        + b"\x89\x0f"
+        + b"\x48\x81\xc7\x00\x10\x00\x00"
+        + b"\xff\xc9"
+        + b"\x75\xf3"
+        + SYSCALL
+    )
     guest.program(code, RDI=HOLE)
     guest.run()
     assert guest.faults == [(HOLE + 4096 * i, int(USER | WRITE)) for i in range(500)]
@@ -165,7 +172,7 @@ FAULTS = [
     (b"\x0f\x34", Vector.INVALID_OPCODE, 0),  # sysenter: no 32-bit entry here
     (b"\x0f\x01\xd0", Vector.INVALID_OPCODE, 0),  # xgetbv without XSAVE
     (b"\x0f\x01\xc1", Vector.INVALID_OPCODE, 0),  # vmcall
-    (b"\xc5\xf8\x28\xc1", Vector.INVALID_OPCODE, 0),  # vmovaps: no AVX
+    (b"\xc5\xfc\x58\xc1", Vector.INVALID_OPCODE, 0),  # vaddps ymm: no AVX
     (b"\x0f\xc7\xf0", Vector.INVALID_OPCODE, 0),  # rdrand: not x86-64-v2
     (b"\xf4", Vector.GENERAL_PROTECTION, 0),  # hlt
     (b"\xfa", Vector.GENERAL_PROTECTION, 0),  # cli
@@ -179,12 +186,20 @@ FAULTS = [
     (b"\x0f\x01\x1f", Vector.GENERAL_PROTECTION, 0),  # lidt [rdi]
     (b"\x48\x0f\x07", Vector.GENERAL_PROTECTION, 0),  # sysretq
     (b"\x0f\x08", Vector.GENERAL_PROTECTION, 0),  # invd
-    (b"\x48\xb8\x00\x00\x00\x00\x00\x00\x00\x80\x8a\x00", Vector.GENERAL_PROTECTION, 10),  # non-canonical load
+    (
+        b"\x48\xb8\x00\x00\x00\x00\x00\x00\x00\x80\x8a\x00",
+        Vector.GENERAL_PROTECTION,
+        10,
+    ),  # non-canonical load
     (b"\x48\xb8\x00\x00\x00\x00\x00\x80\x00\x00\x88\x00", Vector.GENERAL_PROTECTION, 10),  # first one above
 ]
 
 
-@pytest.mark.parametrize(("code", "vector", "offset"), FAULTS, ids=lambda value: value.hex() if isinstance(value, bytes) else str(value))
+@pytest.mark.parametrize(
+    ("code", "vector", "offset"),
+    FAULTS,
+    ids=lambda value: value.hex() if isinstance(value, bytes) else str(value),
+)
 def test_faults_stop_at_the_instruction(guest: Guest, code: bytes, vector: int, offset: int) -> None:
     guest.program(code + SYSCALL, RDI=DATA)
     guest.run()

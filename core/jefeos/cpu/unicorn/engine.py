@@ -14,8 +14,12 @@ Quirks of the library that are dealt with here, each pinned by a test:
   translation is dropped whose page is no longer mapped it does so on its own account, which shows later as a #DF
   that never was: the instruction is run again and raises the right one.
 * An invalid opcode is not a callback but an error that ends the run: `run` calls ``exception`` itself.
-* SYSENTER does nothing at all: it is hooked, and becomes #UD.
-* Reading a segment descriptor can page-fault on the GDT if the address space lacks `kernel_entries`: #GP then.
+* INT 6 looks like that error too, and is told apart by the saved state.
+* SYSENTER, IN and OUT do nothing at all in ring 3: they are hooked, and become #UD and #GP. Their hooks cannot end
+  the translated block that they are in, so `_refuse` keeps the state and takes the whole user half away: what
+  follows in the block cannot touch memory, and `run` puts the kept state back.
+* Some far returns read the stack as if they were the kernel; their faults are given the USER bit. Where the
+  address is the kernel half's (the GDT, if an address space lacks `kernel_entries`): #GP.
 * The instruction limit makes it translate everything anew whenever it is switched on or off.
 
 Not as on hardware: SYSCALL leaves RCX and R11 alone (a program must treat them as lost anyway), SSE does not
@@ -41,7 +45,7 @@ from jefeos.cpu.engine import (
 from jefeos.cpu.registers import INITIAL_FLAGS, REGISTER_COUNT, FaultCode, Reg, Vector
 from jefeos.cpu.unicorn import library as uc
 from jefeos.cpu.unicorn.fpu import FpuAccess
-from jefeos.cpu.unicorn.machine import KERNEL_BASE, KERNEL_END, KERNEL_PML4_INDEX, RESERVED_BYTES, Machine, add_hook
+from jefeos.cpu.unicorn.machine import EMPTY_CR3, KERNEL_PML4_INDEX, RESERVED_BYTES, Machine, add_hook
 from jefeos.cpu.unicorn.ticker import Ticker
 from jefeos.errors import BootError, UsageError
 
@@ -76,7 +80,9 @@ class UnicornEngine(Engine):
 
     def __init__(self, ram_bytes: int) -> None:
         if ram_bytes % paging.PAGE_SIZE or not RESERVED_BYTES < ram_bytes <= _MAX_RAM_BYTES:
-            raise BootError(f"guest RAM must be whole pages, above {RESERVED_BYTES} bytes and at most 4 GiB: {ram_bytes}")
+            raise BootError(
+                f"guest RAM must be whole pages, above {RESERVED_BYTES} bytes and at most 4 GiB: {ram_bytes}"
+            )
         lib = uc.Library()
         try:
             self._ram_map = mmap.mmap(-1, ram_bytes)
@@ -111,8 +117,10 @@ class UnicornEngine(Engine):
         self._stop_requested = False
         self._running = False
         self._error: BaseException | None = None
-        self._rewind_to_undefined = False
+        self._refused: list[Vector] = []
+        self._kept = machine.new_context()
         self._exception: ExceptionHandler = _unattached
+        self._interrupt: InterruptHandler = _unattached
         self._ticker = Ticker(self._on_tick, self._repeat_stop)
         self._hooks: list[Any] = []
         self._time_stamp: Callable[[], int] | None = None
@@ -131,8 +139,11 @@ class UnicornEngine(Engine):
         if self._hooks:
             raise UsageError("the engine has its callbacks already")
         self._exception = exception
-        self._hook(uc.HOOK_INSN, uc.SyscallCallback(self._syscall_callback(syscall)), uc.INS_SYSCALL)
-        self._hook(uc.HOOK_INSN, uc.SyscallCallback(self._on_sysenter), uc.INS_SYSENTER)
+        self._interrupt = interrupt
+        self._hook(uc.HOOK_INSN, uc.PlainCallback(self._syscall_callback(syscall)), uc.INS_SYSCALL)
+        self._hook(uc.HOOK_INSN, uc.PlainCallback(self._on_sysenter), uc.INS_SYSENTER)
+        self._hook(uc.HOOK_INSN, uc.PlainCallback(self._on_port), uc.INS_OUT)
+        self._hook(uc.HOOK_INSN, uc.ValueCallback(self._on_port), uc.INS_IN)
         self._hook(uc.HOOK_INTR, uc.InterruptCallback(self._interrupt_callback(page_fault, interrupt)))
 
     def run(self, max_instructions: int = 0) -> None:
@@ -154,14 +165,10 @@ class UnicornEngine(Engine):
                 code = lib.start(handle, rip, zero, zero, limit)
                 if self._error is not None:
                     break
-                if self._rewind_to_undefined:
-                    self._rewind_to_undefined = False
-                    self.set(Reg.RIP, self.get(Reg.RIP) - _TWO_BYTES)
-                    self._exception(Vector.INVALID_OPCODE, 0)
-                    break
-                if code:
-                    self._exception(_vector_of(code), 0)
-                    break
+                if self._refused:
+                    self._raise_refused()
+                elif code:
+                    self._raise_error(code)
                 if self._ended or self.ticked or self._stop_requested or max_instructions:
                     break
         finally:
@@ -209,7 +216,11 @@ class UnicornEngine(Engine):
         out = memoryview(values).cast("B").cast("Q")
         rax_id, out_at = self._ids[Reg.RAX], ctypes.byref(values)
 
+        refused = self._refused
+
         def callback() -> None:
+            if refused:
+                return
             try:
                 read_batch(handle, ids, places, count)
                 result = handler(*arguments())
@@ -222,7 +233,6 @@ class UnicornEngine(Engine):
             except BaseException as error:
                 self._fail(error)
 
-        # The handler may run system calls of its own only through the kernel, never a second `run`.
         return callback
 
     def _interrupt_callback(
@@ -238,7 +248,11 @@ class UnicornEngine(Engine):
         cr2_id, cr2_at = ctypes.c_int(uc.UcReg.CR2), ctypes.byref(ctypes.c_uint64.from_buffer(cr2))
         page_fault_vector, user = int(Vector.PAGE_FAULT), int(FaultCode.USER)
 
+        refused = self._refused
+
         def callback(_handle: int, vector: int) -> None:
+            if refused:
+                return
             try:
                 save(handle, scratch)
                 if state[is_software]:
@@ -249,27 +263,19 @@ class UnicornEngine(Engine):
                 if vector == page_fault_vector:
                     read(handle, cr2_id, cr2_at)
                     address, error = cr2[0], state[error_code]
-                    if error & user:
-                        if page_fault(address, error):
-                            return
+                    if not error & user and address >= paging.CANONICAL_LOW_END:
                         self._ended = True
                         stop(handle)
-                        return
-                    fault(address, error)
+                        self._exception(Vector.GENERAL_PROTECTION, 0)
+                    elif not page_fault(address, error | user):
+                        self._ended = True
+                        stop(handle)
                 elif vector != Vector.DOUBLE_FAULT:
                     self._ended = True
                     stop(handle)
                     self._exception(vector, state[error_code])
             except BaseException as error_:
                 self._fail(error_)
-
-        def fault(address: int, error: int) -> None:
-            """A page fault of the processor's own: a descriptor that is not mapped, or a kernel's mistake."""
-            if KERNEL_BASE <= address < KERNEL_END or not page_fault(address, error):
-                self._ended = True
-                stop(handle)
-                if KERNEL_BASE <= address < KERNEL_END:
-                    self._exception(Vector.GENERAL_PROTECTION, 0)
 
         def software(vector: int) -> None:
             if vector in (Vector.BREAKPOINT, Vector.OVERFLOW):
@@ -287,9 +293,44 @@ class UnicornEngine(Engine):
         return callback
 
     def _on_sysenter(self) -> None:
-        self._rewind_to_undefined = True
-        self._ended = True
+        self._refuse(Vector.INVALID_OPCODE)  # as on a processor whose kernel has no 32-bit entry
+
+    def _on_port(self) -> int:
+        self._refuse(Vector.GENERAL_PROTECTION)
+        return 0
+
+    def _refuse(self, vector: Vector) -> None:
+        """Fail an instruction that the library would let pass. Its effects until the end of the block are undone."""
+        if not self._refused:
+            self._refused.append(vector)
+            self._lib.context_save(self._handle, self._kept)
+            self._load_cr3(EMPTY_CR3)
         self._lib.stop(self._handle)
+
+    def _raise_refused(self) -> None:
+        vector = self._refused.pop()
+        self._lib.context_restore(self._handle, self._kept)
+        self.flush_tlb()
+        self._ended = True
+        self._exception(vector, 0)
+
+    def _raise_error(self, code: int) -> None:
+        """An error of the library that ended the run, as the program's exception."""
+        self._lib.context_save(self._handle, self._scratch)
+        state, layout = self._machine.words_of(self._scratch), self._machine.layout
+        if code == uc.ERR_INSN_INVALID and state[layout.is_software_interrupt]:
+            self.set(Reg.RIP, self.get(Reg.RIP) + _TWO_BYTES)
+            result = self._interrupt(Vector.INVALID_OPCODE)
+            if result is not None:
+                self.set(Reg.RAX, result)
+                return
+            self._ended = True
+            return
+        self._ended = True
+        if state[layout.in_flight] != _NOT_IN_FLIGHT:
+            state[layout.in_flight] = _NOT_IN_FLIGHT
+            self._lib.context_restore(self._handle, self._scratch)
+        self._exception(_vector_of(code), 0)
 
     def _fail(self, error: BaseException) -> None:
         """Keep an exception that escaped a callback for `run` to raise."""
@@ -353,11 +394,14 @@ class UnicornEngine(Engine):
     # ---- memory -----------------------------------------------------------------------------------------
 
     def set_cr3(self, physical_address: int) -> None:
-        self.current_cr3 = self._value.value = physical_address
-        self._lib.write(self._handle, self._cr3_id, self._value_at)
+        self.current_cr3 = physical_address
+        self._load_cr3(physical_address)
 
     def flush_tlb(self) -> None:
-        self._value.value = self.current_cr3
+        self._load_cr3(self.current_cr3)
+
+    def _load_cr3(self, physical_address: int) -> None:
+        self._value.value = physical_address
         self._lib.write(self._handle, self._cr3_id, self._value_at)
 
     def invalidate_code(self, address: int, length: int) -> None:
@@ -380,6 +424,7 @@ class UnicornEngine(Engine):
         self._ticker.close()
         self._lib.context_free(self._scratch)
         self._lib.context_free(self._pristine)
+        self._lib.context_free(self._kept)
         self._lib.close(self._handle)
         self._hooks.clear()
 
@@ -399,5 +444,5 @@ def _vector_of(code: int) -> Vector:
     return Vector.MACHINE_CHECK  # a page table entry points outside RAM
 
 
-def _unattached(vector: int, error_code: int) -> None:
+def _unattached(vector: int, error_code: int = 0) -> None:
     raise UsageError(f"exception {vector} in an engine without callbacks (error code {error_code})")

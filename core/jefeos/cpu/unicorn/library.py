@@ -30,7 +30,7 @@ from jefeos.errors import BootError
 ARCH_X86: Final = 4
 MODE_64: Final = 1 << 3
 PROT_ALL: Final = 7
-CPU_X86_NEHALEM: Final = 18  # exactly x86-64-v2: SSE4.2, POPCNT, CX16; no AVX, no XSAVE, no RDRAND
+CPU_X86_NEHALEM: Final = 15  # exactly x86-64-v2: SSE4.2, POPCNT, CX16; no AVX, no XSAVE, no RDRAND
 
 ERR_OK: Final = 0
 ERR_INSN_INVALID: Final = 10
@@ -38,8 +38,9 @@ ERR_EXCEPTION: Final = 21
 
 HOOK_INTR: Final = 1
 HOOK_INSN: Final = 2
+INS_IN: Final = 218
+INS_OUT: Final = 500
 INS_RDTSC: Final = 608
-INS_RDTSCP: Final = 609
 INS_SYSCALL: Final = 699
 INS_SYSENTER: Final = 700
 
@@ -97,9 +98,9 @@ class UcReg(IntEnum):
 
 # Callbacks declare only the arguments they use: the caller's further register arguments are ignored, and each
 # argument less saves building a Python int.
-SyscallCallback = ctypes.CFUNCTYPE(None)
+PlainCallback = ctypes.CFUNCTYPE(None)
 InterruptCallback = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32)
-InstructionCallback = ctypes.CFUNCTYPE(ctypes.c_int)
+ValueCallback = ctypes.CFUNCTYPE(ctypes.c_uint32)
 
 
 class Library:

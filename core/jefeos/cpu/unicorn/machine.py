@@ -9,6 +9,7 @@ Guest RAM below `RESERVED_BYTES` (each row one frame):
     6  PDPT, 7 PD, 8 PT of the boot space's user half
     9  boot code and probe code
     10 boot stack
+    11 top-level table of an address space without a user half
 
 The kernel half exists because the processor reads segment descriptors through paging: a program that loads DS
 or does IRETQ makes it look at the GDT. Nothing else lives there; no code ever runs in ring 0 after boot.
@@ -31,7 +32,13 @@ from typing import Any, Final
 from attrs import frozen
 
 from jefeos.cpu import paging
-from jefeos.cpu.registers import INITIAL_FLAGS, INITIAL_FPCW, INITIAL_MXCSR, USER_CODE_SELECTOR, USER_DATA_SELECTOR
+from jefeos.cpu.registers import (
+    INITIAL_FLAGS,
+    INITIAL_FPCW,
+    INITIAL_MXCSR,
+    USER_CODE_SELECTOR,
+    USER_DATA_SELECTOR,
+)
 from jefeos.cpu.unicorn import library as uc
 from jefeos.errors import BootError
 
@@ -40,14 +47,15 @@ RESERVED_BYTES: Final = RESERVED_FRAMES * paging.PAGE_SIZE
 
 _GDT_FRAME: Final = 1
 _BOOT_PML4: Final = 2
+_EMPTY_PML4: Final = 11
 _KERNEL_TABLES: Final = (3, 4, 5)
 _USER_TABLES: Final = (6, 7, 8)
 _CODE_FRAME: Final = 9
 _STACK_FRAME: Final = 10
 
 KERNEL_BASE: Final = 0xFFFF_8000_0000_0000
-KERNEL_END: Final = KERNEL_BASE + RESERVED_BYTES
 KERNEL_PML4_INDEX: Final = 256
+EMPTY_CR3: Final = _EMPTY_PML4 * paging.PAGE_SIZE
 _BOOT_USER_BASE: Final = 0x40_0000
 _PROBE_HOLE: Final = 0x50_0000  # not mapped in the boot space
 
@@ -105,11 +113,17 @@ class Machine:
             model = library.control(handle, uc.CTL_CPU_MODEL, ctypes.c_int(uc.CPU_X86_NEHALEM))
             library.check(model, "choose the CPU model")
             mapped = library.map_memory(
-                handle, ctypes.c_uint64(0), ctypes.c_size_t(ram_bytes), uc.PROT_ALL, ctypes.c_void_p(ram_address)
+                handle,
+                ctypes.c_uint64(0),
+                ctypes.c_size_t(ram_bytes),
+                uc.PROT_ALL,
+                ctypes.c_void_p(ram_address),
             )
             library.check(mapped, "map guest RAM")
             # Without an end address: otherwise every run ends at one, and pays for its removal afterwards.
-            library.check(library.control(handle, uc.CTL_EXITS_ENABLE, ctypes.c_int(1)), "run without an end address")
+            library.check(
+                library.control(handle, uc.CTL_EXITS_ENABLE, ctypes.c_int(1)), "run without an end address"
+            )
             self.context_bytes: int = library.context_size(handle)
             self.kernel_entry = self._build_tables()
             self._boot()
@@ -121,7 +135,9 @@ class Machine:
     def new_context(self) -> ctypes.c_void_p:
         """Allocate a context of the library, filled with the present state."""
         context = ctypes.c_void_p()
-        self.library.check(self.library.context_alloc(self.handle, ctypes.byref(context)), "allocate a context")
+        self.library.check(
+            self.library.context_alloc(self.handle, ctypes.byref(context)), "allocate a context"
+        )
         self.library.check(self.library.context_save(self.handle, context), "save a context")
         return context
 
@@ -134,7 +150,8 @@ class Machine:
     def write(self, register: uc.UcReg, value: int) -> None:
         """Write a register of up to 64 bits."""
         self.library.check(
-            self.library.write(self.handle, int(register), ctypes.byref(ctypes.c_uint64(value))), f"set {register.name}"
+            self.library.write(self.handle, int(register), ctypes.byref(ctypes.c_uint64(value))),
+            f"set {register.name}",
         )
 
     # ---- boot -------------------------------------------------------------------------------------------
@@ -157,12 +174,16 @@ class Machine:
         self._link(_BOOT_PML4, _USER_TABLES, _BOOT_USER_BASE, user)
         index = paging.table_index(_BOOT_USER_BASE, paging.PT_SHIFT)
         words[_word(_USER_TABLES[2], index)] = (_CODE_FRAME << paging.PAGE_SHIFT) | user
-        return int(words[_word(_BOOT_PML4, KERNEL_PML4_INDEX)])
+        entry = words[_word(_BOOT_PML4, KERNEL_PML4_INDEX)]
+        words[_word(_EMPTY_PML4, KERNEL_PML4_INDEX)] = entry
+        return entry
 
     def _link(self, top: int, tables: tuple[int, int, int], address: int, flags: int) -> None:
         table = top
         for shift, child in zip(paging.LEVEL_SHIFTS[:3], tables, strict=True):
-            self._words[_word(table, paging.table_index(address, shift))] = (child << paging.PAGE_SHIFT) | flags
+            self._words[_word(table, paging.table_index(address, shift))] = (
+                child << paging.PAGE_SHIFT
+            ) | flags
             table = child
 
     def _boot(self) -> None:
@@ -170,9 +191,12 @@ class Machine:
         self.write(uc.UcReg.CR3, _BOOT_PML4 << paging.PAGE_SHIFT)
         self.write(uc.UcReg.CR4, _CR4_PAE | _CR4_OSFXSR | _CR4_OSXMMEXCPT)
         self.write(uc.UcReg.CR0, _CR0_PG | _CR0_WP | _CR0_NE | _CR0_ET | _CR0_MP | _CR0_PE)
-        table = _DescriptorTable(0, KERNEL_BASE + (_GDT_FRAME << paging.PAGE_SHIFT), USER_CODE_SELECTOR | 7, 0)
+        table = _DescriptorTable(
+            0, KERNEL_BASE + (_GDT_FRAME << paging.PAGE_SHIFT), USER_CODE_SELECTOR | 7, 0
+        )
         self.library.check(
-            self.library.write(self.handle, int(uc.UcReg.GDTR), ctypes.byref(table)), "load the descriptor table"
+            self.library.write(self.handle, int(uc.UcReg.GDTR), ctypes.byref(table)),
+            "load the descriptor table",
         )
         # IRETQ pops RIP, CS, RFLAGS, RSP, SS (SDM vol. 2, IRET).
         # It lands on an INT in the same frame's user mapping, which ends the run. (Not an instruction count: the
@@ -191,7 +215,9 @@ class Machine:
 
     def _write_efer(self, value: int) -> None:
         register = _ModelSpecificRegister(_MSR_EFER, value)
-        self.library.check(self.library.write(self.handle, int(uc.UcReg.MSR), ctypes.byref(register)), "set EFER")
+        self.library.check(
+            self.library.write(self.handle, int(uc.UcReg.MSR), ctypes.byref(register)), "set EFER"
+        )
 
     def _put_code(self, code: bytes) -> None:
         """Write code to the code frame and forget what was translated from it before."""
@@ -221,11 +247,15 @@ class Machine:
         none = _ALL_ONES
         in_flight = [i for i, row in rows if row == (none, 14, 14, none)]
         if len(in_flight) != 1:
-            raise BootError(f"this Unicorn ({self.library.path}) keeps its state in an unknown way: {uc.INSTALL_HINT}")
+            raise BootError(
+                f"this Unicorn ({self.library.path}) keeps its state in an unknown way: {uc.INSTALL_HINT}"
+            )
         errors = [i for i, (_, r, w, s) in rows if (r, w, s) == (4, 6, 0)]
         softs = [i for i, (_, r, w, s) in rows if (r, w, s) == (0, 0, 1)]
         if not errors or not softs:
-            raise BootError(f"this Unicorn ({self.library.path}) keeps its state in an unknown way: {uc.INSTALL_HINT}")
+            raise BootError(
+                f"this Unicorn ({self.library.path}) keeps its state in an unknown way: {uc.INSTALL_HINT}"
+            )
 
         def nearest(candidates: list[int]) -> int:
             return min(candidates, key=lambda index: abs(index - in_flight[0]))
