@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -136,3 +137,9 @@ def test_core_defaults_implement_the_three_replaceable_parts() -> None:
     plugins = Plugins()
     assert plugins.load(builtin_info())
     assert {"jefeos_scheduler", "jefeos_memory_manager", "jefeos_syscall_table"} <= set(plugins.hooks())
+
+
+def test_the_documentation_names_every_hook(repository: Path) -> None:
+    text = (repository / "docs" / "plugins.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"`(jefeos_\w+)`", text.partition("## The hooks")[2].partition("## Rules")[0]))
+    assert documented == {name for name in vars(hookspecs) if name.startswith("jefeos_")}
