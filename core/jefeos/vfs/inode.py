@@ -34,7 +34,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from attrs import frozen
 
 from jefeos.errors import Errno, KernelError
-from jefeos.vfs.flags import FILE_SIZE_MAX, NAME_MAX, PERMISSION_BITS, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, FileKind
+from jefeos.vfs.flags import (
+    FILE_SIZE_MAX,
+    NAME_MAX,
+    PERMISSION_BITS,
+    S_IFDIR,
+    S_IFLNK,
+    S_IFMT,
+    S_IFREG,
+    FileKind,
+)
 
 if TYPE_CHECKING:
     from jefeos.mm.pagecache import FileMapping, PageCache

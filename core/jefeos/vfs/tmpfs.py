@@ -71,7 +71,7 @@ class Tmpfs(Filesystem):
         return ino
 
     def statfs(self) -> FilesystemStat:
-        free = max(self.page_limit - self.pages_used, 0)
+        free = min(max(self.page_limit - self.pages_used, 0), self.page_limit)
         files = self.page_limit
         return FilesystemStat(self.magic, PAGE_SIZE, self.page_limit, free, free, files,
                               max(files - self.inodes_used, 0), NAME_MAX, self.device)
@@ -202,7 +202,7 @@ class TmpfsInode(Inode):
 
     def _leave(self, name: bytes) -> None:
         del self.entries[name]
-        self.size -= _ENTRY_BYTES
+        self.size = max(self.size - _ENTRY_BYTES, 0)
         self.touch_modified()
 
     # --- symbolic links ------------------------------------------------------------------------------------

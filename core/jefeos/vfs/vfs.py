@@ -46,7 +46,15 @@ from jefeos.vfs.inode import Clock, Inode, OpenContext
 from jefeos.vfs.lookup import Walk, resolve_cached
 from jefeos.vfs.mounts import MountTable
 from jefeos.vfs.path import Dentry, Path
-from jefeos.vfs.permissions import Actor, Identity, StandIn, is_owner, ownership_of_new, require_access, require_create
+from jefeos.vfs.permissions import (
+    Actor,
+    Identity,
+    StandIn,
+    is_owner,
+    ownership_of_new,
+    require_access,
+    require_create,
+)
 from jefeos.vfs.pipe import PipeFile, PipeInode
 
 if TYPE_CHECKING:
