@@ -69,6 +69,9 @@ class Personality(ABC):
     def set_result(self, engine: Engine, value: int) -> None:
         """Write a system call's result register."""
 
+    def task_exit(self, task: Task) -> None:  # noqa: B027 - optional
+        """``task`` ends (or is replaced by execve); its memory is still there: robust lists, clear_child_tid."""
+
     def interrupt(self, task: Task, vector: int) -> MaybeAwait[int] | None:
         """A software interrupt ``INT vector``: a result if this personality claims it, None (SIGSEGV) if not."""
         return None

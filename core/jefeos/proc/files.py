@@ -1,4 +1,4 @@
-"""The descriptor table: small integers to open file descriptions (``vfs.file.File``).
+"""The descriptor table (small integers to open file descriptions, ``vfs.file.File``) and the filesystem state.
 
 A `File` is shared (dup, fork) and counts its references; the table holds one for each descriptor. A table itself
 is shared by threads, and by processes made with CLONE_FILES; it counts its users and closes everything when the
@@ -11,10 +11,26 @@ import heapq
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from attrs import define
+
 from jefeos.errors import Errno, KernelError
 
 if TYPE_CHECKING:
     from jefeos.vfs.file import File
+    from jefeos.vfs.path import Path
+
+
+@define(eq=False)
+class FsState:
+    """Where a process stands in the tree: root, working directory, umask. Shared by threads (CLONE_FS)."""
+
+    root: Path
+    cwd: Path
+    umask: int = 0o022
+
+    def copy(self) -> FsState:
+        """The state of a forked process."""
+        return FsState(self.root, self.cwd, self.umask)
 
 
 class FdTable:

@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from jefeos.kernel import Kernel
     from jefeos.mm.space import AddressSpace
     from jefeos.proc.credentials import Credentials
-    from jefeos.proc.files import FdTable
+    from jefeos.proc.files import FdTable, FsState
     from jefeos.proc.process import Process
-    from jefeos.vfs.path import FsState
 
 
 class TaskState(Enum):

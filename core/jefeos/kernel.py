@@ -1,0 +1,341 @@
+"""The kernel: composition, boot and shutdown.
+
+`boot_kernel` asks the plugin hooks once for every part (hookspecs.py gives the order), puts the parts together and
+mounts the filesystems. After that no hook is on any path: the objects call each other directly.
+
+    Kernel
+      clock, entropy, host streams      the doors to everything that differs from run to run
+      engine, memory                    the processor and its page tables
+      scheduler, executor, loop         who runs, and the event loop in which they run
+      vfs, console                      files and terminals
+      processes, lifecycle, signals     processes
+      personalities                     what their programs look like
+
+A kernel belongs to the host thread that made it, and is used up after `shutdown`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from jefeos.config import BootConfig
+from jefeos.errors import BootError, ConfigError, KernelError
+from jefeos.hostfiles import HostStreams
+from jefeos.plugins import PluginHealth, Plugins, load_plugins
+from jefeos.proc.files import FdTable, FsState
+from jefeos.proc.lifecycle import Lifecycle, initial_process
+from jefeos.proc.process import Process, ProcessTable
+from jefeos.proc.signals import Signal, Signals
+from jefeos.rootfs import install_applets, mount_root, mount_system
+from jefeos.sched.clock import Clock, Entropy, RealClock, VirtualClock
+from jefeos.sched.executor import Executor
+from jefeos.sched.loop import KernelLoop
+from jefeos.tty.console import Console
+from jefeos.vfs.vfs import Vfs
+
+if TYPE_CHECKING:
+    from jefeos.cpu.engine import Engine
+    from jefeos.hookspecs import Applet
+    from jefeos.mm.manager import MemoryManager
+    from jefeos.personality import Personality
+    from jefeos.syscall.trace import Tracer
+    from jefeos.vfs.file import File
+    from jefeos.vfs.fstype import FilesystemType
+
+DEFAULT_ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "TERM": "linux",
+    "USER": "root",
+    "LOGNAME": "root",
+}
+
+
+class Kernel:
+    """A booted system. Made by `boot_kernel`."""
+
+    def __init__(
+        self,
+        config: BootConfig,
+        plugins: Plugins,
+        log: logging.Logger,
+        trace_output: Callable[[str], None] | None,
+    ) -> None:
+        self.config = config
+        self.plugins = plugins
+        self.log = log
+        self.clock: Clock = VirtualClock() if config.virtual_time else RealClock()
+        seed = config.seed if config.seed is not None else (0 if config.virtual_time else None)
+        self.entropy = Entropy(seed)
+        self.hostname = config.hostname.encode()
+        self.domainname = b"(none)"
+        self.boot_id = str(uuid.UUID(bytes=self.entropy.bytes(16), version=4))
+        self.bugs = 0
+        """Exceptions that escaped from handlers since boot; each one killed a process and is a defect."""
+        self.shutdown_reason: str | None = None
+        self._ended: dict[Process, asyncio.Future[int]] = {}
+        self._closed = False
+
+        self.scheduler = plugins.first("jefeos_scheduler", name=config.scheduler, config=config)
+        if self.scheduler is None:
+            raise ConfigError(f"no plugin provides the scheduler {config.scheduler!r}")
+        self.engine = _make_engine(config)
+        try:
+            self._compose(trace_output)
+        except BaseException:
+            self.close()
+            raise
+
+    def _compose(self, trace_output: Callable[[str], None] | None) -> None:
+        config, plugins = self.config, self.plugins
+        self.loop = KernelLoop(self.clock)
+        memory: MemoryManager | None = plugins.first(
+            "jefeos_memory_manager", name=config.memory_manager, engine=self.engine, config=config
+        )
+        if memory is None:
+            raise ConfigError(f"no plugin provides the memory manager {config.memory_manager!r}")
+        self.memory = memory
+        self.personalities: list[Personality] = [
+            personality for found in plugins.collect("jefeos_personalities") for personality in found
+        ]
+        for personality in self.personalities:
+            table = plugins.first(
+                "jefeos_syscall_table",
+                personality=personality.name,
+                names=personality.table.numbers,
+                config=config,
+            )
+            table.add_all(personality.table.declared.values())
+            personality.table = table
+            plugins.collect("jefeos_register_syscalls", table=table)
+        self.tracer: Tracer | None = None
+        if trace_output is not None:
+            from jefeos.syscall.trace import Tracer
+
+            self.tracer = Tracer(trace_output)
+        self.vfs = Vfs(self.clock, self.memory.page_cache)
+        self.processes = ProcessTable()
+        self.signals = Signals()
+        self.lifecycle = Lifecycle(self)
+        self.executor = Executor(self)
+        self.console = Console(self)
+        self.host_streams = HostStreams(self.clock, self.loop)
+        self.filesystem_types: list[FilesystemType] = [
+            kind for found in plugins.collect("jefeos_filesystems") for kind in found
+        ]
+        self.applets: dict[str, Applet] = {}
+        mount_root(self)
+        for found in plugins.collect("jefeos_applets"):
+            self.applets = {**found, **self.applets}
+        if config.root is None:
+            install_applets(self)
+        mount_system(self)
+        self._start_observers = plugins.functions("jefeos_process_start")
+        self._exit_observers = plugins.functions("jefeos_process_exit")
+        self.root_process = initial_process(self)
+        """The parent of what is started from outside; reaps what it is left with."""
+        self.memory_at_boot = self.memory.free_frames()
+        plugins.collect("jefeos_boot", kernel=self)
+
+    # -- starting programs -----------------------------------------------------------------------------------
+
+    def start(
+        self,
+        argv: list[bytes],
+        *,
+        files: list[File],
+        environ: dict[str, str] | None = None,
+        cwd: bytes = b"/",
+        controlling_tty: bool = False,
+    ) -> Process:
+        """Start a program of the guest with ``files`` as descriptors 0, 1, 2 … (references are taken over).
+
+        ``argv[0]`` without a slash is looked for in PATH. With ``controlling_tty`` it becomes the leader of a
+        session on the console. Raises KernelError as execve would.
+        """
+        table = FdTable()
+        for file in files:
+            table.install(file)
+        variables = {**DEFAULT_ENVIRONMENT, **(environ or {})}
+        pairs = [f"{name}={value}".encode("utf-8", "surrogateescape") for name, value in variables.items()]
+        root = self.vfs.root
+        try:
+            where = self.vfs.resolve(self.vfs.as_kernel(), cwd, want_directory=True) if cwd != b"/" else root
+            path = self._find_in_path(argv[0], variables["PATH"])
+        except KernelError:
+            table.leave()
+            raise
+        process = self.lifecycle.spawn(
+            path,
+            argv,
+            pairs,
+            files=table,
+            parent=self.root_process,
+            fs=FsState(root, where),
+            new_session=True,
+        )
+        if controlling_tty:
+            self.console.tty.jobs.set_controlling(self.console.tty, process, steal=True)
+        return process
+
+    def _find_in_path(self, name: bytes, path: str) -> bytes:
+        """The file that a shell would run: execvp's search."""
+        if b"/" in name:
+            return name
+        actor = self.vfs.as_kernel()
+        failure = KernelError(2, name.decode("utf-8", "replace"))
+        for folder in path.encode().split(b":"):
+            candidate = (folder or b".") + b"/" + name
+            try:
+                inode = self.vfs.resolve(actor, candidate).inode
+            except KernelError:
+                continue
+            if inode.is_regular and inode.mode & 0o111:
+                return candidate
+            failure = KernelError(13, name.decode("utf-8", "replace"))
+        raise failure
+
+    # -- running -----------------------------------------------------------------------------------------------
+
+    def run_until_exit(self, process: Process, timeout_s: float | None = None) -> int | None:
+        """Run the system until ``process`` has ended; gives its status as a shell reports it, None on time-out."""
+        if process.is_dead:
+            return process.shell_status
+        ended: asyncio.Future[int] = self.loop.create_future()
+        self._ended[process] = ended
+
+        def give_up() -> None:
+            if not ended.done():
+                ended.set_result(-1)
+
+        timer = self.loop.call_later(timeout_s, give_up) if timeout_s is not None else None
+        interrupts = 0
+        try:
+            while not ended.done():
+                try:
+                    self.loop.run_until_complete(ended)
+                except KeyboardInterrupt:  # the host's ^C where no terminal is attached
+                    interrupts += 1
+                    if interrupts > 1:
+                        raise
+                    self.signals.send_group(self.processes.group(process.pgid), Signal.SIGINT)
+        finally:
+            self._ended.pop(process, None)
+            if timer is not None:
+                timer.cancel()
+        status = ended.result()
+        return None if status == -1 else status
+
+    def process_ended(self, process: Process) -> None:
+        """The lifecycle tells of each end."""
+        future = self._ended.get(process)
+        if future is not None and not future.done():
+            future.set_result(process.shell_status)
+
+    def request_shutdown(self, reason: str) -> None:
+        """reboot(2): ``reason`` is halt, poweroff or restart. Every process ends and the run is over."""
+        self.shutdown_reason = reason
+        self.log.info("system %s requested", reason)
+        for process in self.processes:
+            if process is not self.root_process:
+                self.lifecycle.kill_process(process)
+
+    def kill_all(self) -> None:
+        """End every process, from outside of any."""
+        for process in self.processes:
+            if process is not self.root_process:
+                self.lifecycle.kill_process(process)
+
+    def announce_start(self, process: Process) -> None:
+        """Tell the observers of process starts, if there are any."""
+        if self._start_observers:
+            self._announce(self._start_observers, process)
+
+    def announce_exit(self, process: Process) -> None:
+        """Tell the observers of process ends, if there are any."""
+        if self._exit_observers:
+            self._announce(self._exit_observers, process)
+
+    def _announce(self, observers: list[Callable[..., Any]], process: Process) -> None:
+        for observer in list(observers):
+            try:
+                observer(process=process)
+            except Exception:
+                observers.remove(observer)
+                self.log.exception("a process observer failed and is detached: %s", observer)
+
+    # -- the end -----------------------------------------------------------------------------------------------
+
+    def shutdown(self) -> None:
+        """End every process, tell the plugins, write everything back, release everything. Idempotent."""
+        if self._closed:
+            return
+        try:
+            self.kill_all()
+            self.plugins.collect("jefeos_shutdown", kernel=self)
+            self.vfs.unmount_all()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Give the host's resources back without any ceremony."""
+        if self._closed:
+            return
+        self._closed = True
+        streams = getattr(self, "host_streams", None)
+        if streams is not None:
+            streams.close()
+        loop = getattr(self, "loop", None)
+        if loop is not None:
+            loop.close()
+        self.engine.close()
+
+    def statistics(self) -> dict[str, Any]:
+        """Counts since boot: system calls by name, unknown ones, switches, memory."""
+        named: dict[str, int] = {}
+        unknown: dict[str, int] = {}
+        for personality in self.personalities:
+            table = personality.table
+            for number, count in self.executor.call_counts.items():
+                named[table.name(number)] = named.get(table.name(number), 0) + count
+            for number, count in table.unknown.items():
+                unknown[table.name(number)] = unknown.get(table.name(number), 0) + count
+        info = self.memory.info()
+        return {
+            "system_calls": dict(sorted(named.items(), key=lambda item: (-item[1], item[0]))),
+            "unknown_calls": unknown,
+            "context_switches": self.executor.switches,
+            "processes_created": self.processes.created,
+            "uptime_ns": self.clock.uptime_ns(),
+            "memory": info,
+            "kernel_bugs": self.bugs,
+        }
+
+
+def boot_kernel(
+    config: BootConfig,
+    *,
+    report: Callable[[PluginHealth], None] | None = None,
+    trace_output: Callable[[str], None] | None = None,
+    log: logging.Logger | None = None,
+) -> Kernel:
+    """Load the plugins and boot. Raises BootError, ConfigError or PluginError with one clear line.
+
+    ``report`` hears of each unhealthy plugin; ``trace_output`` gets the lines of the system-call trace.
+    """
+    logger = log or logging.getLogger("jefeos")
+    plugins = load_plugins(config, report or (lambda health: logger.warning("%s", health.line())))
+    return Kernel(config, plugins, logger, trace_output)
+
+
+def _make_engine(config: BootConfig) -> Engine:
+    from jefeos.cpu.unicorn import UnicornEngine
+
+    try:
+        return UnicornEngine(config.ram_bytes)
+    except (MemoryError, OSError) as error:
+        raise BootError(f"the host cannot give {config.ram_bytes >> 20} MiB for --ram: {error}") from None

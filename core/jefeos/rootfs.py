@@ -1,0 +1,138 @@
+"""What is mounted where: the root, the kernel's own filesystems, and what --mount names.
+
+    /          --root through the first filesystem type that recognises it; a layered type (host folder, archive)
+               gets a writable layer in memory above it; without --root, a tmpfs with the applets in /bin
+    /dev       devfs, with /dev/pts and /dev/shm          /proc   procfs
+    /GUEST     each --mount HOST:GUEST[:rw]
+
+Mount points that the root lacks are made where the root can be written, and left out with a log line elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from jefeos.errors import BootError, Errno, JefeError, KernelError
+from jefeos.proc.program import APPLET_MARK
+from jefeos.vfs.devfs import Devfs, register_memory_devices
+from jefeos.vfs.overlay import OverlayFs
+from jefeos.vfs.tmpfs import Tmpfs
+
+if TYPE_CHECKING:
+    from jefeos.kernel import Kernel
+    from jefeos.vfs.fstype import FilesystemType
+    from jefeos.vfs.inode import Filesystem
+
+_BUILTIN_FOLDERS: Final = (b"/bin", b"/dev", b"/etc", b"/home", b"/mnt", b"/proc", b"/root", b"/tmp", b"/usr", b"/var")
+_BUILTIN_FILES: Final = {
+    b"/etc/passwd": b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
+    b"/etc/group": b"root:x:0:\nnogroup:x:65534:\n",
+    b"/etc/os-release": b'NAME=JefeOS\nID=jefeos\nPRETTY_NAME="JefeOS"\n',
+}
+
+
+def mount_root(kernel: Kernel) -> None:
+    """Mount ``/`` as the configuration says. Raises BootError with the source and what to do."""
+    source = kernel.config.root
+    if source is None:
+        kernel.vfs.mount(Tmpfs(kernel.memory.page_cache, kernel.clock), b"/", source=b"tmpfs")
+        for folder in _BUILTIN_FOLDERS:
+            _make_directory(kernel, folder)
+        for path, content in _BUILTIN_FILES.items():
+            write_file(kernel, path, content)
+        return
+    kernel.vfs.mount(
+        open_filesystem(kernel, source, kernel.config.root_writable), b"/", source=source.encode()
+    )
+
+
+def mount_system(kernel: Kernel) -> None:
+    """Mount the kernel's own filesystems and then what the configuration names."""
+    from jefeos.tty.pty import register_ptys
+    from jefeos.vfs.procfs import ProcFilesystem
+
+    page_cache, clock = kernel.memory.page_cache, kernel.clock
+    devices = kernel.vfs.devices
+    register_memory_devices(devices, kernel.entropy.bytes)
+    kernel.console.register(devices)
+    devpts = register_ptys(kernel, devices)
+    _mount(kernel, Devfs(page_cache, clock, devices), b"/dev", b"devtmpfs")
+    _mount(kernel, devpts, b"/dev/pts", b"devpts")
+    _mount(kernel, Tmpfs(page_cache, clock), b"/dev/shm", b"tmpfs")
+    _mount(kernel, ProcFilesystem(kernel), b"/proc", b"proc")
+    for spec in kernel.config.mounts:
+        filesystem = open_filesystem(kernel, spec.host, spec.writable)
+        guest = spec.guest.encode()
+        try:
+            _make_directories(kernel, guest)
+            kernel.vfs.mount(filesystem, guest, source=spec.host.encode())
+        except KernelError as error:
+            raise BootError(f"--mount {spec}: the mount point {spec.guest} cannot be used: {error}") from None
+
+
+def open_filesystem(kernel: Kernel, source: str, writable: bool) -> Filesystem:
+    """Open ``source`` with the first filesystem type that recognises it; layered types get their layer."""
+    kind = _type_of(kernel, source)
+    page_cache, clock = kernel.memory.page_cache, kernel.clock
+    try:
+        filesystem = kind.open(source, writable=writable, page_cache=page_cache, clock=clock)
+    except (BootError, KernelError) as error:
+        raise BootError(f"{source} cannot be opened as {kind.name}: {error}") from None
+    if kind.layered and not writable:
+        return OverlayFs(filesystem, page_cache, clock)
+    return filesystem
+
+
+def _type_of(kernel: Kernel, source: str) -> FilesystemType:
+    for kind in kernel.filesystem_types:
+        try:
+            if kind.probe(source):
+                return kind
+        except (OSError, JefeError):
+            continue
+    import os
+
+    if not os.path.exists(source):
+        raise BootError(f"{source}: there is no such file or folder on the host", Errno.ENOENT)
+    known = ", ".join(kind.name for kind in kernel.filesystem_types) or "none (no filesystem plugin is installed)"
+    raise BootError(f"{source}: no filesystem plugin recognises it; known types: {known}")
+
+
+def install_applets(kernel: Kernel) -> None:
+    """Make each applet a small executable file in /bin of the built-in root."""
+    for name in kernel.applets:
+        write_file(kernel, b"/bin/" + name.encode(), APPLET_MARK + name.encode() + b"\n", 0o755)
+
+
+def write_file(kernel: Kernel, path: bytes, content: bytes, mode: int = 0o644) -> None:
+    """Make a file as the kernel itself."""
+    from jefeos.vfs.flags import O_CREAT, O_WRONLY
+
+    file = kernel.vfs.open_file(kernel.vfs.as_kernel(), path, O_CREAT | O_WRONLY, mode)
+    try:
+        file.write(content)
+    finally:
+        file.unref()
+
+
+def _mount(kernel: Kernel, filesystem: Filesystem, path: bytes, source: bytes) -> None:
+    try:
+        _make_directories(kernel, path)
+        kernel.vfs.mount(filesystem, path, source=source)
+    except KernelError as error:
+        kernel.log.warning("%s is not mounted: %s", path.decode(), error)
+
+
+def _make_directories(kernel: Kernel, path: bytes) -> None:
+    """mkdir -p."""
+    parts = path.strip(b"/").split(b"/")
+    for count in range(1, len(parts) + 1):
+        _make_directory(kernel, b"/" + b"/".join(parts[:count]))
+
+
+def _make_directory(kernel: Kernel, path: bytes) -> None:
+    try:
+        kernel.vfs.mkdir(kernel.vfs.as_kernel(), path, 0o755 if path != b"/tmp" else 0o1777)
+    except KernelError as error:
+        if error.errno not in (Errno.EEXIST, Errno.EROFS):
+            raise

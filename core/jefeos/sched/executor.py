@@ -1,0 +1,484 @@
+"""The executor: takes tasks from the scheduler and runs them, on the CPU engine or as coroutines.
+
+It is one callback of the kernel's event loop. A turn switches from task to task until its budget is spent or
+nothing is runnable, so that two programs on a pipe never pay for a turn of the host's selector.
+
+One task's turn:
+
+    resume its suspended system call, if it has one         --parks again--> next task
+    look at `task.work`: death, stop, signals               --dies, stops--> next task
+    put its state on the CPU, write the call's result
+    engine.run() --SYSCALL--> on_syscall: the handler runs inside the engine's callback; the program goes on
+                 |               unless the call suspended or left work, then run() ends
+                 --#PF-----> on_page_fault: mapped and re-executed, or SIGSEGV/SIGBUS
+                 --tick----> next task
+
+The CPU state of the last task stays on the engine until another CPU task needs it (``loaded``), so that a call
+that blocks and wakes with nobody else running costs no context switch.
+
+Rules: nothing a program or handler does may raise out of here. A `KernelError` is a failed call; any other
+exception in a handler is a bug in the kernel: it is logged with its trace and the process dies of SIGSYS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Final
+
+from jefeos.errors import Errno, KernelError
+from jefeos.mm.space import Fault
+from jefeos.proc.process import ProcessState
+from jefeos.proc.signals import (
+    SIG_DFL,
+    ActionFlags,
+    Signal,
+    SignalAction,
+    SignalCode,
+    SignalInfo,
+    bit,
+)
+from jefeos.proc.task import Task, TaskState, Work
+from jefeos.sched.clock import VirtualClock
+from jefeos.sched.wait import OUTSIDE, Interrupted, Park, Restart
+from jefeos.syscall.table import TABLE_SIZE
+
+if TYPE_CHECKING:
+    from jefeos.cpu.engine import Engine
+    from jefeos.kernel import Kernel
+    from jefeos.syscall.declare import Entry
+
+BUDGET_NS: Final = 8_000_000
+"""How long one turn of the event loop may be spent on tasks."""
+VIRTUAL_SLICE: Final = 200_000
+"""Instructions in a time slice of virtual time, one nanosecond each."""
+
+APPLET_HANDLER: Final = 2
+"""Handler "address" of an applet that catches a signal: it is noted in ``task.extra['caught']``."""
+
+_VECTORS: Final = {
+    0: (Signal.SIGFPE, SignalCode.FPE_INTDIV),
+    1: (Signal.SIGTRAP, SignalCode.TRAP_TRACE),
+    3: (Signal.SIGTRAP, SignalCode.SI_KERNEL),
+    4: (Signal.SIGSEGV, SignalCode.SI_KERNEL),
+    6: (Signal.SIGILL, SignalCode.ILL_ILLOPN),
+    12: (Signal.SIGBUS, SignalCode.SI_KERNEL),
+    16: (Signal.SIGFPE, 0),
+    17: (Signal.SIGBUS, SignalCode.BUS_ADRALN),
+    19: (Signal.SIGFPE, 0),
+}
+"""CPU exception to signal, as arch/x86 traps do; everything else is SIGSEGV."""
+_PAGE_FAULT_VECTOR: Final = 14
+
+
+class ProgramReplaced(BaseException):
+    """Raised through a task's coroutine by execve: the program it belonged to is gone."""
+
+
+class Executor:
+    """Runs tasks. ``current`` is the task being run, ``loaded`` the one whose state is on the CPU."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.engine: Engine = kernel.engine
+        self.scheduler = kernel.scheduler
+        self.current: Task | None = None
+        self.loaded: Task | None = None
+        self.switches = 0
+        self.call_counts: dict[int, int] = {}
+        """Calls by number, counted while tracing or statistics are on."""
+        self._entries: list[Entry] = []
+        self._queued = False
+        self._in_turn = False
+        self._clock = kernel.clock if isinstance(kernel.clock, VirtualClock) else None
+        observed = kernel.tracer is not None or kernel.config.stats
+        self.engine.attach(
+            syscall=self._observed_syscall if observed else self._syscall,
+            page_fault=self._page_fault,
+            exception=self._exception,
+            interrupt=self._interrupt,
+        )
+
+    # -- what the rest of the kernel calls -------------------------------------------------------------------
+
+    def make_runnable(self, task: Task) -> None:
+        """Queue a task: woken, new, continued. A stopped process's tasks are held instead."""
+        if task.dead:
+            return
+        if task.process.state is ProcessState.STOPPED and not task.killed:
+            task.state = TaskState.HELD
+            return
+        task.state = TaskState.RUNNABLE
+        self.scheduler.add(task)
+        if not (self._queued or self._in_turn):
+            self._queued = True
+            self.kernel.loop.call_soon(self._turn)
+
+    def hold(self, task: Task) -> None:
+        """Take a queued task of a stopped process off the run queue."""
+        self.scheduler.remove(task)
+        task.state = TaskState.HELD
+
+    def load(self, task: Task) -> Engine:
+        """Put ``task``'s state on the CPU and give the engine. Only outside of the engine's callbacks."""
+        loaded = self.loaded
+        if loaded is not task:
+            engine = self.engine
+            if loaded is not None and loaded.context is not None:
+                engine.save(loaded.context)
+            if task.context is None:
+                task.context = engine.new_context()
+            else:
+                engine.load(task.context)
+            self.loaded = task
+            self.switches += 1
+            personality = task.process.personality
+            self._entries = personality.table.entries if personality is not None else []
+        return self.engine
+
+    def unload(self, task: Task) -> None:
+        """Forget the CPU state of a task that ended or was replaced."""
+        if self.loaded is task:
+            self.loaded = None
+
+    # -- a turn of the event loop ----------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        self._queued = False
+        self._in_turn = True
+        pick = self.scheduler.pick
+        deadline_ns = time.perf_counter_ns() + BUDGET_NS
+        try:
+            if self._clock is None:
+                self.engine.start_ticker(self.scheduler.tick_ms)
+            while (task := pick()) is not None:
+                self._run(task)
+                if time.perf_counter_ns() >= deadline_ns:
+                    break
+            if not len(self.scheduler):
+                self.engine.stop_ticker()
+        finally:
+            self.current = None
+            self._in_turn = False
+            if len(self.scheduler):
+                self._queued = True
+                self.kernel.loop.call_soon(self._turn)
+
+    def _run(self, task: Task) -> None:
+        """Run one task until it blocks, dies, stops or is preempted."""
+        self.current = task
+        engine = self.engine
+        clock = self.kernel.clock
+        while True:
+            if task.coroutine is not None and not self._resume(task):
+                return
+            if task.work and not self._before_user_mode(task):
+                return
+            if task.coroutine is not None:
+                continue  # execve put an applet in place, or a signal was noted for one
+            if self.loaded is not task:
+                self.load(task)
+            result = task.result
+            if result is not None:
+                task.result = None
+                task.process.personality.set_result(engine, result)  # type: ignore[union-attr]
+            task.syscall_number = -1
+            started_ns = clock.monotonic_ns()
+            if self._clock is not None:
+                engine.run(VIRTUAL_SLICE)
+                self._clock.advance(engine.instructions_retired)
+            else:
+                engine.run()
+            used_ns = clock.monotonic_ns() - started_ns
+            task.process.usage.user_ns += used_ns
+            self.scheduler.charge(task, used_ns)
+            if task.coroutine is None and not task.work:  # its time slice is over
+                engine.flush_tlb()  # renews the engine's translation cache at its grown size
+                task.process.usage.involuntary_switches += 1
+                self.scheduler.add(task)
+                return
+            if task.coroutine is not None and not self._suspended(task):
+                return
+
+    def _suspended(self, task: Task) -> bool:
+        """A call has just yielded ``task.token``. True if it goes on at once, False if the task is parked."""
+        token = task.token
+        task.token = None
+        if token is OUTSIDE:
+            return True
+        task.process.usage.voluntary_switches += 1
+        if isinstance(token, Park):
+            task.park(token)
+            return False
+        if isinstance(token, asyncio.Future):
+            self._park_on_future(task, token)
+            return False
+        task.resume_error = TypeError(f"a kernel coroutine awaited {token!r}, which is no wait of the kernel")
+        return True
+
+    @staticmethod
+    def _park_on_future(task: Task, future: asyncio.Future[Any]) -> None:
+        future._asyncio_future_blocking = False  # the documented hand-shake of awaitables with their driver
+        task.token = future
+        task.state = TaskState.PARKED
+
+        def done(finished: asyncio.Future[Any]) -> None:
+            if task.token is finished:
+                task.wake_with(None)
+
+        future.add_done_callback(done)
+        if task.work & Work.SIGNAL:
+            task.interrupt()
+
+    def _resume(self, task: Task) -> bool:
+        """Step a suspended call or applet until it parks (False) or is over (True)."""
+        while True:
+            coroutine = task.coroutine
+            if coroutine is None:
+                return True
+            value, error = task.resume_value, task.resume_error
+            task.resume_value = task.resume_error = None
+            if task.context is None and task.work and error is None and not self._before_user_mode(task):
+                return False
+            try:
+                token = coroutine.throw(error) if error is not None else coroutine.send(value)
+            except StopIteration as stop:
+                return self._finished(task, coroutine, stop.value)
+            except ProgramReplaced:
+                continue
+            except KernelError as failure:
+                return self._finished(task, coroutine, self._failed(task, failure))
+            except Exception as bug:
+                task.coroutine = None
+                self._bug(task, bug)
+                return self._before_user_mode(task)
+            task.token = token
+            if task.dead:
+                return False
+            if task.work & Work.EXIT:
+                return self._before_user_mode(task)
+            if not self._suspended(task):
+                return False
+
+    def _finished(self, task: Task, coroutine: Coroutine[Any, Any, Any], value: Any) -> bool:
+        if task.coroutine is coroutine:
+            task.coroutine = None
+        tracer = self.kernel.tracer
+        if task.context is None:  # an applet's program is over
+            if not task.work & Work.EXIT:
+                self.kernel.lifecycle.exit_group(task, int(value or 0))
+            return self._before_user_mode(task)
+        if value is not None:
+            task.result = int(value)
+        if tracer is not None:
+            tracer.exit(task, task.result)
+        return True
+
+    def _failed(self, task: Task, failure: KernelError) -> int:
+        """The result of a call that raised; notes whether it may be restarted."""
+        if isinstance(failure, Interrupted):
+            task.restart = failure.restart
+        return -int(failure.errno)
+
+    def _bug(self, task: Task, error: BaseException) -> None:
+        """A handler broke: log it and kill the process; the kernel stays up."""
+        name = task.process.personality.table.name(task.syscall_number) if task.process.personality else "?"
+        self.kernel.log.exception(
+            "bug in the kernel: system call %s of pid %d; the process is killed by SIGSYS",
+            name,
+            task.process.pid,
+            exc_info=error,
+        )
+        self.kernel.bugs += 1
+        self.kernel.lifecycle.kill(task, SignalInfo(Signal.SIGSYS))
+
+    # -- before user mode: death, stop, signals ----------------------------------------------------------------
+
+    def _before_user_mode(self, task: Task) -> bool:
+        """Deal with ``task.work``. False if the task may not go on."""
+        kernel = self.kernel
+        while task.work:
+            if task.work & Work.EXIT:
+                kernel.lifecycle.finish(task)
+                return False
+            if task.work & Work.STOP and task.process.state is ProcessState.STOPPED and not task.killed:
+                task.state = TaskState.HELD
+                return False
+            task.work &= ~Work.STOP
+            if task.work & Work.SIGNAL:
+                self._take_signal(task)
+                continue
+            if task.work & Work.MASK:
+                task.work &= ~Work.MASK
+                task.set_blocked(task.saved_mask)
+        if task.restart is not None:
+            self._restart(task)
+        return True
+
+    def _take_signal(self, task: Task) -> None:
+        taken = self.kernel.signals.next(task)
+        if taken is None:
+            if task.process.state is not ProcessState.STOPPED:
+                task.work &= ~Work.SIGNAL
+            return
+        info, action = taken
+        if self.kernel.tracer is not None:
+            self.kernel.tracer.signal(task, info)
+        if action.handler == SIG_DFL:
+            self.kernel.lifecycle.kill(task, info)
+        elif task.context is None:
+            task.extra.setdefault("caught", []).append(info.signo)
+            task.resume_error = task.resume_error or Interrupted()
+        else:
+            self._deliver(task, info, action)
+
+    def _deliver(self, task: Task, info: SignalInfo, action: SignalAction) -> None:
+        personality = task.process.personality
+        assert personality is not None
+        engine = self.load(task)
+        if task.restart is Restart.BY_HANDLER and action.flags & ActionFlags.RESTART:
+            self._restart(task)
+        task.restart = None
+        if task.result is not None:
+            personality.set_result(engine, task.result)
+            task.result = None
+        if action.flags & ActionFlags.RESETHAND:
+            task.process.handlers.actions.pop(info.signo, None)
+        try:
+            personality.deliver_signal(task, engine, info, action)
+        except KernelError:  # no stack for the frame: as the kernel does, a SIGSEGV that cannot be handled
+            if info.signo == Signal.SIGSEGV:
+                task.process.handlers.actions.pop(Signal.SIGSEGV, None)
+                self.kernel.lifecycle.kill(task, SignalInfo(Signal.SIGSEGV))
+            else:
+                self.kernel.signals.force(task, SignalInfo(Signal.SIGSEGV))
+            return
+        task.work &= ~Work.MASK
+        mask = action.mask | (0 if action.flags & ActionFlags.NODEFER else bit(info.signo))
+        task.set_blocked(task.blocked | mask)
+        task.syscall_number = -1
+
+    def _restart(self, task: Task) -> None:
+        """Issue the interrupted call again: nothing that it was interrupted for ran a handler."""
+        task.restart = None
+        if task.context is None or task.process.personality is None:
+            return
+        task.result = None
+        task.process.personality.restart_syscall(task, self.load(task))
+
+    # -- the engine's callbacks: the hot paths -----------------------------------------------------------------
+
+    def _syscall(self, number: int, a0: int, a1: int, a2: int, a3: int, a4: int, a5: int) -> int | None:
+        task: Task = self.current  # type: ignore[assignment]
+        try:
+            if number < TABLE_SIZE:
+                result = self._entries[number](task, a0, a1, a2, a3, a4, a5)
+            else:
+                result = task.process.personality.table.count_unknown(number)  # type: ignore[union-attr]
+            if type(result) is int:
+                if not task.work:
+                    return result
+                task.syscall_number = number
+                task.result = result
+                return None
+        except KernelError as failure:
+            task.syscall_number = number
+            result = self._failed(task, failure)
+            if not task.work and task.restart is None:
+                return result
+            task.result = result
+            task.work |= Work.SIGNAL
+            return None
+        except Exception as bug:
+            task.syscall_number = number
+            self._bug(task, bug)
+            return None
+        task.syscall_number = number
+        return self._first_step(task, result)
+
+    def _first_step(self, task: Task, result: Any) -> int | None:
+        """The handler gave a coroutine: drive it at once; most finish without waiting."""
+        if not isinstance(result, Coroutine):
+            task.result = None if result is None else int(result)
+            return task.result if not task.work else None
+        try:
+            task.token = result.send(None)
+        except StopIteration as stop:
+            value = stop.value
+            if value is not None and not task.work:
+                return int(value)
+            task.result = None if value is None else int(value)
+            return None
+        except KernelError as failure:
+            task.result = self._failed(task, failure)
+            if not task.work and task.restart is None:
+                value, task.result = task.result, None
+                return value
+            task.work |= Work.SIGNAL
+            return None
+        except Exception as bug:
+            self._bug(task, bug)
+            return None
+        task.coroutine = result
+        return None
+
+    def _observed_syscall(
+        self, number: int, a0: int, a1: int, a2: int, a3: int, a4: int, a5: int
+    ) -> int | None:
+        """`_syscall` while tracing or counting."""
+        self.call_counts[number] = self.call_counts.get(number, 0) + 1
+        tracer = self.kernel.tracer
+        if tracer is None:
+            return self._syscall(number, a0, a1, a2, a3, a4, a5)
+        task: Task = self.current  # type: ignore[assignment]
+        tracer.enter(task, number, (a0, a1, a2, a3, a4, a5))
+        result = self._syscall(number, a0, a1, a2, a3, a4, a5)
+        if task.coroutine is None and not task.work & Work.EXIT:
+            tracer.exit(task, result if result is not None else task.result)
+        return result
+
+    def _page_fault(self, address: int, error_code: int) -> bool:
+        task: Task = self.current  # type: ignore[assignment]
+        try:
+            fault = task.mm.fault(address, error_code)
+        except KernelError as error:
+            fault = Fault.NO_MEMORY if error.errno == Errno.ENOMEM else Fault.BUS_ADRERR
+        except Exception as bug:
+            self._bug(task, bug)
+            return False
+        if fault is Fault.OK:
+            task.process.usage.minor_faults += 1
+            return not task.work
+        if fault is Fault.NO_MEMORY:
+            self.kernel.lifecycle.out_of_memory(task)
+            return False
+        bus = fault is Fault.BUS_ADRERR
+        code = SignalCode.BUS_ADRERR if bus else SignalCode.SEGV_MAPERR
+        if fault is Fault.SEGV_ACCERR:
+            code = SignalCode.SEGV_ACCERR
+        signo = Signal.SIGBUS if bus else Signal.SIGSEGV
+        info = SignalInfo(signo, code, address=address, vector=_PAGE_FAULT_VECTOR, error_code=error_code)
+        self.kernel.signals.force(task, info)
+        return False
+
+    def _exception(self, vector: int, error_code: int) -> None:
+        task: Task = self.current  # type: ignore[assignment]
+        signo, code = _VECTORS.get(vector, (Signal.SIGSEGV, SignalCode.SI_KERNEL))
+        self.kernel.signals.force(task, SignalInfo(signo, code, vector=vector, error_code=error_code))
+
+    def _interrupt(self, vector: int) -> int | None:
+        task: Task = self.current  # type: ignore[assignment]
+        try:
+            result = task.process.personality.interrupt(task, vector)  # type: ignore[union-attr]
+        except KernelError as failure:
+            result = self._failed(task, failure)
+        except Exception as bug:
+            self._bug(task, bug)
+            return None
+        if result is None:
+            self._exception(13, vector * 8 + 2)
+            return None
+        return result if isinstance(result, int) else self._first_step(task, result)
+
+

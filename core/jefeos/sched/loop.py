@@ -1,0 +1,73 @@
+"""The kernel's event loop: an asyncio loop whose time is the kernel's clock.
+
+Host input, timers and kernel services are ordinary asyncio; user tasks run inside one of its callbacks (see
+`sched.executor`). Only public methods of `asyncio.SelectorEventLoop` are overridden:
+
+    time()              the kernel's clock, in seconds
+    create_task()       through a task factory that lets kernel coroutines await wait queues (`wait.bridge`)
+
+With a `VirtualClock` the selector does not sleep: it looks once for ready host descriptors, and if there are none
+it moves the clock to the next timer. It sleeps for real only when there is no timer at all, that is when all that
+can happen is input from the host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jefeos.sched.clock import Clock, VirtualClock
+from jefeos.sched.wait import bridge
+
+
+class JumpingSelector(selectors.BaseSelector):
+    """A selector that moves a virtual clock forward instead of sleeping."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+        self._inner = selectors.DefaultSelector()
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        return self._inner.register(fileobj, events, data)
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        return self._inner.unregister(fileobj)
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        return self._inner.modify(fileobj, events, data)
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None:
+            return self._inner.select(None)
+        ready = self._inner.select(0)
+        if not ready and timeout > 0:
+            self._clock.advance(int(timeout * 1e9) + 1)
+        return ready
+
+    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        return self._inner.get_map()
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class KernelLoop(asyncio.SelectorEventLoop):
+    """The event loop of one kernel. It runs only inside `Kernel.run_until`."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._kernel_clock = clock
+        super().__init__(JumpingSelector(clock) if isinstance(clock, VirtualClock) else None)
+        self.set_task_factory(_bridged_task)
+
+    def time(self) -> float:
+        return self._kernel_clock.monotonic_ns() / 1e9
+
+    def call_later_ns(self, delay_ns: int, callback: Callable[..., Any], *arguments: Any) -> asyncio.TimerHandle:
+        """`call_later` in nanoseconds; a delay in the past runs at the next turn."""
+        return self.call_later(max(delay_ns, 0) / 1e9, callback, *arguments)
+
+
+def _bridged_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+    return asyncio.Task(bridge(coroutine, loop), loop=loop, **options)
