@@ -78,7 +78,7 @@ class HostReader:
         self._closed = True
         self._wanted.release()
         if self._wake is not None:
-            os.write(self._wake[1], b"\0")
+            os.close(self._wake[1])  # the thread sees the end of the pipe and closes the other end
 
     def _run(self) -> None:
         while True:
@@ -97,8 +97,7 @@ class HostReader:
             except RuntimeError:  # the loop was closed: the system is gone
                 break
         if self._wake is not None:
-            for end in self._wake:
-                os.close(end)
+            os.close(self._wake[0])
 
     def _wait_readable(self) -> bool:
         """Wait until the descriptor has something; False when `close` was called meanwhile."""

@@ -14,7 +14,7 @@ import os
 import stat as host_stat
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from jefeos.errors import Errno, KernelError
 from jefeos.host import CHUNK_BYTES, HostInput, HostOutput, Sink, Source, kernel_error, write_all
@@ -38,6 +38,9 @@ from jefeos.vfs.flags import (
 )
 from jefeos.vfs.inode import Clock, Filesystem, FilesystemStat, Inode, OpenContext
 
+if TYPE_CHECKING:
+    from jefeos.vfs.path import Path
+
 T = TypeVar("T")
 
 _PERMISSIONS = 0o600
@@ -49,9 +52,13 @@ class HostStreams(Filesystem):
     name = "hoststreams"
     no_access_times = True
 
-    def __init__(self, clock: Clock, loop: AbstractEventLoop) -> None:
+    def __init__(
+        self, clock: Clock, loop: AbstractEventLoop, place: Callable[[Inode, bytes], Path] | None = None
+    ) -> None:
+        """`place` gives an inode without a name its path (`Vfs.anonymous_path`), so that /proc/self/fd works."""
         super().__init__(clock)
         self._loop = loop
+        self._place = place
         self._last_inode = 0
         self._inputs: list[HostInput] = []
 
@@ -74,7 +81,8 @@ class HostStreams(Filesystem):
         except OSError as error:  # closed by whoever started us
             raise kernel_error(error) from None
         if host_stat.S_ISREG(mode):
-            return HostRegularFile(HostRegularInode(self, descriptor), flags)
+            regular = HostRegularInode(self, descriptor)
+            return HostRegularFile(regular, flags, self._path(regular, b"host:[%d]" % descriptor))
         kind = S_IFIFO
         if host_stat.S_ISCHR(mode):
             kind = S_IFCHR
@@ -87,15 +95,22 @@ class HostStreams(Filesystem):
         else:
             source = HostInput(descriptor, self._loop)
             self._inputs.append(source)
-        return StreamFile(StreamInode(self, kind, source, sink), flags)
+        return self._open_stream(kind, source, sink, flags)
 
     def open_source(self, source: Source) -> File:
         """A file to read `source` from, such as a `BytesInput`."""
-        return StreamFile(StreamInode(self, S_IFIFO, source, None), O_RDONLY)
+        return self._open_stream(S_IFIFO, source, None, O_RDONLY)
 
     def open_sink(self, sink: Sink) -> File:
         """A file to write into `sink`, such as a `CaptureOutput`."""
-        return StreamFile(StreamInode(self, S_IFIFO, None, sink), O_WRONLY)
+        return self._open_stream(S_IFIFO, None, sink, O_WRONLY)
+
+    def _open_stream(self, kind: int, source: Source | None, sink: Sink | None, flags: int) -> File:
+        inode = StreamInode(self, kind, source, sink)
+        return StreamFile(inode, flags, self._path(inode, b"pipe:[%d]" % inode.ino))
+
+    def _path(self, inode: Inode, label: bytes) -> Path | None:
+        return self._place(inode, label) if self._place is not None else None
 
     def close(self) -> None:
         """Stop all reader threads."""
@@ -116,7 +131,7 @@ class StreamInode(Inode):
         access = flags & O_ACCMODE
         if (access != O_WRONLY and self.source is None) or (access != O_RDONLY and self.sink is None):
             raise KernelError(Errno.EACCES)
-        return StreamFile(self, flags)
+        return StreamFile(self, flags, context.path)
 
 
 class StreamFile(File):
@@ -192,7 +207,7 @@ class HostRegularInode(Inode):
 
     def open(self, flags: int, context: OpenContext) -> MaybeAwait[File]:
         """Opened again through /proc/PID/fd: it shares the position, which the host keeps."""
-        return HostRegularFile(self, flags)
+        return HostRegularFile(self, flags, context.path)
 
     def sync(self) -> None:
         try:
