@@ -72,7 +72,7 @@ class Engine(ABC):
     ticked: bool
     """Whether the ticker ended the last run."""
     instructions_retired: int
-    """Instructions that the last limited run executed."""
+    """Instructions that the last limited run executed. Each try of a faulting one and each turn of a REP counts."""
 
     @abstractmethod
     def attach(
@@ -100,6 +100,10 @@ class Engine(ABC):
     @abstractmethod
     def stop_ticker(self) -> None:
         """No more ticks. Cheap."""
+
+    @abstractmethod
+    def set_time_stamp_source(self, source: Callable[[], int] | None) -> None:
+        """Where RDTSC gets its value: None (the default) is the host's counter. For virtual time."""
 
     @abstractmethod
     def new_context(self) -> CpuContext:

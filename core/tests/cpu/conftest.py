@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-
 from jefeos.cpu import paging
 from jefeos.cpu.registers import Reg
 from jefeos.cpu.unicorn import UnicornEngine

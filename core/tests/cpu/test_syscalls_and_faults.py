@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pytest
-
 from jefeos.cpu import paging
 from jefeos.cpu.registers import FaultCode, Reg, Vector
 
-from .conftest import CODE, DATA, HOLE, RW, RX, STACK_TOP, SYSCALL, R, Guest
+from .conftest import CODE, DATA, HOLE, RW, RX, STACK_TOP, SYSCALL, Guest, R
 
 PRESENT, WRITE, USER, FETCH = FaultCode.PRESENT, FaultCode.WRITE, FaultCode.USER, FaultCode.FETCH
 

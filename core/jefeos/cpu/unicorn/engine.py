@@ -42,7 +42,7 @@ from jefeos.cpu.engine import (
     PageFaultHandler,
     SyscallHandler,
 )
-from jefeos.cpu.registers import INITIAL_FLAGS, REGISTER_COUNT, FaultCode, Reg, Vector
+from jefeos.cpu.registers import REGISTER_COUNT, FaultCode, Reg, Vector
 from jefeos.cpu.unicorn import library as uc
 from jefeos.cpu.unicorn.fpu import FpuAccess
 from jefeos.cpu.unicorn.machine import EMPTY_CR3, KERNEL_PML4_INDEX, RESERVED_BYTES, Machine, add_hook
@@ -103,7 +103,7 @@ class UnicornEngine(Engine):
         self._handle = machine.handle
         self._value = ctypes.c_uint64()
         self._value_at = ctypes.byref(self._value)
-        self._ids = {register: ctypes.c_int(number) for register, number in _UC_OF_REG.items()}
+        self._ids = [ctypes.c_int(_UC_OF_REG[register]) for register in Reg]
         self._all = (ctypes.c_uint64 * REGISTER_COUNT)()
         self._all_view = memoryview(self._all).cast("B").cast("Q")
         self._all_ids, self._all_places = _batch(self._all, tuple(Reg))
@@ -124,6 +124,8 @@ class UnicornEngine(Engine):
         self._ticker = Ticker(self._on_tick, self._repeat_stop)
         self._hooks: list[Any] = []
         self._time_stamp: Callable[[], int] | None = None
+        self._rdtsc_hooked = False
+        self._attached = False
         self._closed = False
 
     # ---- running ----------------------------------------------------------------------------------------
@@ -136,8 +138,9 @@ class UnicornEngine(Engine):
         exception: ExceptionHandler,
         interrupt: InterruptHandler,
     ) -> None:
-        if self._hooks:
+        if self._attached:
             raise UsageError("the engine has its callbacks already")
+        self._attached = True
         self._exception = exception
         self._interrupt = interrupt
         self._hook(uc.HOOK_INSN, uc.PlainCallback(self._syscall_callback(syscall)), uc.INS_SYSCALL)
@@ -163,6 +166,8 @@ class UnicornEngine(Engine):
             for _ in range(_MAX_ECHOES):
                 lib.read(handle, rip_id, rip_at)
                 code = lib.start(handle, rip, zero, zero, limit)
+                if max_instructions:
+                    self.instructions_retired = self._machine.instructions_begun(max_instructions)
                 if self._error is not None:
                     break
                 if self._refused:
@@ -191,6 +196,12 @@ class UnicornEngine(Engine):
 
     def stop_ticker(self) -> None:
         self._ticker.stop()
+
+    def set_time_stamp_source(self, source: Callable[[], int] | None) -> None:
+        if source is not None and not self._rdtsc_hooked:
+            self._rdtsc_hooked = True
+            self._hook(uc.HOOK_INSN, uc.ValueCallback(self._on_rdtsc), uc.INS_RDTSC)
+        self._time_stamp = source
 
     def _on_tick(self) -> None:
         if self._running:
@@ -299,6 +310,19 @@ class UnicornEngine(Engine):
         self._refuse(Vector.GENERAL_PROTECTION)
         return 0
 
+    def _on_rdtsc(self) -> int:
+        """Called at each RDTSC once a source was set; 1 tells the library to leave the registers alone."""
+        source = self._time_stamp
+        if source is None:
+            return 0
+        try:
+            value = source() & _MASK64
+            self.set(Reg.RAX, value & 0xFFFF_FFFF)
+            self.set(Reg.RDX, value >> 32)
+        except BaseException as error:
+            self._fail(error)
+        return 1
+
     def _refuse(self, vector: Vector) -> None:
         """Fail an instruction that the library would let pass. Its effects until the end of the block are undone."""
         if not self._refused:
@@ -378,12 +402,12 @@ class UnicornEngine(Engine):
         self._lib.write_batch(self._handle, self._all_ids, self._all_places, self._all_count)
 
     def get(self, register: int) -> int:
-        self._lib.read(self._handle, self._ids[Reg(register)], self._value_at)
+        self._lib.read(self._handle, self._ids[register], self._value_at)
         return self._value.value
 
     def set(self, register: int, value: int) -> None:
         self._value.value = value & _MASK64
-        self._lib.write(self._handle, self._ids[Reg(register)], self._value_at)
+        self._lib.write(self._handle, self._ids[register], self._value_at)
 
     def fpu_state(self) -> bytes:
         return self._fpu.read()

@@ -92,7 +92,7 @@ class FpuAccess:
                 tags |= _EMPTY_TAG << (2 * index)
             physical = ((top + index) % _ST_COUNT) * _SLOT_BYTES
             start = _ST_BASE + index * _SLOT_BYTES
-            self._file[physical : physical + _ST_BYTES] = image[start : start + _ST_BYTES]
+            self._file[physical : physical + _ST_BYTES] = list(image[start : start + _ST_BYTES])
         self._tags.value = tags
         self._library.write_batch(self._handle, self._registers, self._places, self._count)
 

@@ -19,7 +19,8 @@ IRETQ into ring 3, which is the way to lower the privilege level that leaves eve
 
 `Machine.learn_layout` finds three words inside Unicorn's saved state. Unicorn keeps "an exception is in flight"
 until an interrupt is delivered through an IDT, which never happens here: the second page fault would arrive as a
-double fault. The engine clears the word itself; where it is differs by version, so three provoked exceptions are compared.
+double fault. The engine clears the word itself; where it is differs by version, so three provoked exceptions are
+compared.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, Final
 
 from attrs import frozen
@@ -76,6 +78,10 @@ _PROBE_READ: Final = b"\x8a\x07"  # mov al, [rdi]
 _PROBE_WRITE: Final = b"\x88\x07"  # mov [rdi], al
 _PROBE_INT: Final = b"\xcd\x80"  # int 0x80
 
+_PROBE_COUNT: Final = 5
+_PROBE_LIMIT: Final = 1_234_567_891
+_SEARCHED_WORDS: Final = 512
+
 _ALL_ONES: Final = 0xFFFF_FFFF
 
 
@@ -85,8 +91,11 @@ class _ModelSpecificRegister(ctypes.Structure):
 
 class _DescriptorTable(ctypes.Structure):
     _fields_ = (
-        ("selector", ctypes.c_uint16), ("base", ctypes.c_uint64), ("limit", ctypes.c_uint32), ("flags", ctypes.c_uint32),
-    )  # fmt: skip
+        ("selector", ctypes.c_uint16),
+        ("base", ctypes.c_uint64),
+        ("limit", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
+    )
 
 
 @frozen
@@ -128,9 +137,16 @@ class Machine:
             self.kernel_entry = self._build_tables()
             self._boot()
             self.layout = self._learn_layout()
+            self._counter_at = self._find_counter()
         except BaseException:
             library.close(handle)
             raise
+
+    def instructions_begun(self, limit: int) -> int:
+        """How many instructions the last limited run began, the one it was stopped at excepted."""
+        if self._counter_at is None:
+            return limit
+        return min(limit, ctypes.c_uint64.from_address(self._counter_at).value)
 
     def new_context(self) -> ctypes.c_void_p:
         """Allocate a context of the library, filled with the present state."""
@@ -224,9 +240,9 @@ class Machine:
         self._words[_word(_CODE_FRAME, 0)] = struct.unpack("<Q", code.ljust(8, b"\x90"))[0]
         self.library.check(self.library.control(self.handle, uc.CTL_TB_FLUSH), "flush translations")
 
-    def _start(self, address: int) -> None:
+    def _start(self, address: int, limit: int = 0) -> None:
         zero = ctypes.c_uint64(0)
-        code = self.library.start(self.handle, ctypes.c_uint64(address), zero, zero, ctypes.c_size_t(0))
+        code = self.library.start(self.handle, ctypes.c_uint64(address), zero, zero, ctypes.c_size_t(limit))
         self.library.check(code, "run its boot code")
 
     # ---- layout of the saved state ----------------------------------------------------------------------
@@ -262,7 +278,22 @@ class Machine:
 
         return StateLayout(in_flight[0], nearest(errors), nearest(softs))
 
-    def _state_at_exception(self, start: int) -> list[int]:
+    def _find_counter(self) -> int | None:
+        """Where the library counts instructions: the pair (count, limit) near the start of its engine object.
+
+        It has no call that tells. The object is known to be several times larger than what is searched.
+        """
+        pristine = self.new_context()
+        self._put_code(b"\x90" * (_PROBE_COUNT - 1) + _PROBE_INT)
+        self._state_at_exception(_BOOT_USER_BASE, _PROBE_LIMIT)
+        self.library.context_restore(self.handle, pristine)
+        self.library.context_free(pristine)
+        assert self.handle.value is not None
+        words = list((ctypes.c_uint64 * _SEARCHED_WORDS).from_address(self.handle.value))
+        places = [i for i, pair in enumerate(pairwise(words)) if pair == (_PROBE_COUNT, _PROBE_LIMIT)]
+        return self.handle.value + 8 * places[0] if len(places) == 1 else None
+
+    def _state_at_exception(self, start: int, limit: int = 0) -> list[int]:
         """Run from ``start`` to the first exception; the saved state inside its callback, as 32-bit words."""
         seen: list[int] = []
 
@@ -274,7 +305,7 @@ class Machine:
 
         wrapped = uc.InterruptCallback(callback)
         hook = add_hook(self.library, self.handle, uc.HOOK_INTR, wrapped)
-        self._start(start)
+        self._start(start, limit)
         self.library.check(self.library.hook_delete(self.handle, hook), "remove a hook")
         if not seen:
             raise BootError(f"this Unicorn ({self.library.path}) reports no exceptions: {uc.INSTALL_HINT}")
