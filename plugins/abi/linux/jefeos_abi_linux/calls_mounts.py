@@ -1,0 +1,159 @@
+"""Filesystems: statfs, mount, umount2, pivot_root.
+
+mount(2) opens the kernel's own filesystem types by name: tmpfs, proc, devtmpfs, devpts, and what plugins registered
+in ``kernel.filesystem_types``. Propagation flags are accepted and change nothing: there is one mount namespace.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from jefeos.errors import Errno, KernelError
+from jefeos.proc.task import Task
+from jefeos.syscall.declare import syscall
+from jefeos.syscall.types import Fd, Flags, Path, ULong, UserPtr
+from jefeos.vfs.flags import MountFlags, UnmountFlags
+from jefeos.vfs.inode import Filesystem
+from jefeos.vfs.tmpfs import Tmpfs
+
+from jefeos_abi_linux.structs import statfs_bytes
+
+MAGIC_MASK: Final = 0xFFFF_0000
+MAGIC: Final = 0xC0ED_0000
+_PROPAGATION: Final = int(
+    MountFlags.SHARED | MountFlags.PRIVATE | MountFlags.SLAVE | MountFlags.UNBINDABLE
+)
+_KEPT: Final = int(
+    MountFlags.RDONLY | MountFlags.NOSUID | MountFlags.NODEV | MountFlags.NOEXEC | MountFlags.NOATIME
+    | MountFlags.NODIRATIME | MountFlags.SYNCHRONOUS
+)  # fmt: skip
+_REMOUNT, _BIND, _MOVE, _REC = (
+    int(flag) for flag in (MountFlags.REMOUNT, MountFlags.BIND, MountFlags.MOVE, MountFlags.REC)
+)
+_UNMOUNT_KNOWN: Final = int(
+    UnmountFlags.FORCE | UnmountFlags.DETACH | UnmountFlags.EXPIRE | UnmountFlags.NOFOLLOW
+)
+
+
+@syscall("statfs")
+def statfs(task: Task, path: Path, buffer: UserPtr) -> int:
+    """statfs(2)."""
+    task.mm.write(buffer, statfs_bytes(task.kernel.vfs.statfs(task, path)))
+    return 0
+
+
+@syscall("fstatfs")
+def fstatfs(task: Task, fd: Fd, buffer: UserPtr) -> int:
+    """fstatfs(2)."""
+    file = task.files.get(fd)
+    place = file.path
+    stat = file.inode.fs.statfs() if place is None else task.kernel.vfs.statfs_at(place)
+    task.mm.write(buffer, statfs_bytes(stat))
+    return 0
+
+
+@syscall("mount")
+def mount(task: Task, source: UserPtr, target: Path, kind: UserPtr, flags: ULong, data: UserPtr) -> int:
+    """mount(2), for the privileged user."""
+    vfs = task.kernel.vfs
+    source_name = task.mm.read_cstr(source, 4096) if source else b"none"
+    kind_name = task.mm.read_cstr(kind, 4096) if kind else b""
+    if flags & MAGIC_MASK == MAGIC:
+        flags &= ~MAGIC_MASK
+    place = vfs.resolve(task, target)
+    if not task.creds.privileged:
+        raise KernelError(Errno.EPERM)
+    if flags & _REMOUNT:
+        vfs.remount(place, flags & _KEPT)
+    elif flags & _BIND:
+        if not source_name or not source:
+            raise KernelError(Errno.EINVAL)
+        vfs.bind(vfs.resolve(task, source_name), place, flags & _KEPT)
+    elif flags & _PROPAGATION:
+        if place.dentry is not place.mount.root:
+            raise KernelError(Errno.EINVAL)
+    elif flags & _MOVE:
+        raise KernelError(Errno.EINVAL)
+    else:
+        if not kind_name:
+            raise KernelError(Errno.EINVAL)
+        options = task.mm.read_cstr(data, 4096) if data else b""
+        filesystem = open_filesystem(task, kind_name.decode("latin-1"), source_name, options, flags)
+        vfs.mount(filesystem, place, flags & _KEPT, source_name)
+    return 0
+
+
+def open_filesystem(task: Task, kind: str, source: bytes, options: bytes, flags: int) -> Filesystem:
+    """A filesystem of a type that the kernel or a plugin knows. ENODEV for an unknown type."""
+    kernel = task.kernel
+    if kind in ("tmpfs", "ramfs"):
+        return Tmpfs(kernel.memory.page_cache, kernel.clock, **_tmpfs_options(options))
+    for own in kernel.vfs.mounts:  # proc, devtmpfs, devpts, sysfs: there is one of each, seen wherever mounted
+        if own.fs.name == kind and kind in _SINGLETONS:
+            return own.fs
+    for known in getattr(kernel, "filesystem_types", ()):
+        if known.name == kind and not known.needs_source:
+            writable = not flags & MountFlags.RDONLY
+            opened: Filesystem = known.open(
+                source.decode("utf-8", "surrogateescape"),
+                writable=writable,
+                page_cache=kernel.memory.page_cache,
+                clock=kernel.clock,
+            )
+            return opened
+    raise KernelError(Errno.ENODEV)
+
+
+_SINGLETONS: Final = frozenset(("proc", "devtmpfs", "devpts", "sysfs"))
+_UNITS: Final = {b"k": 10, b"m": 20, b"g": 30}
+
+
+def _tmpfs_options(options: bytes) -> dict[str, int]:
+    """``size=`` in bytes or with k, m, g; the others are ignored."""
+    for option in options.split(b","):
+        name, _, value = option.partition(b"=")
+        if name == b"size":
+            shift = _UNITS.get(value[-1:].lower(), 0)
+            digits = value[:-1] if shift else value
+            if not digits.isdigit():
+                if value.endswith(b"%"):
+                    continue
+                raise KernelError(Errno.EINVAL)
+            return {"size_limit": int(digits) << shift}
+    return {}
+
+
+@syscall("umount2")
+def umount2(task: Task, target: Path, flags: Flags) -> int:
+    """umount2(2), for the privileged user."""
+    if flags & ~_UNMOUNT_KNOWN:
+        raise KernelError(Errno.EINVAL)
+    if not task.creds.privileged:
+        raise KernelError(Errno.EPERM)
+    vfs = task.kernel.vfs
+    place = vfs.resolve(task, target, follow=not flags & UnmountFlags.NOFOLLOW)
+    vfs.unmount(place, flags & int(UnmountFlags.DETACH))
+    return 0
+
+
+@syscall("pivot_root")
+def pivot_root(task: Task, new_root: Path, put_old: Path) -> int:
+    """pivot_root(2): EINVAL after the checks, as on an initramfs: the tree's root mount cannot be moved."""
+    if not task.creds.privileged:
+        raise KernelError(Errno.EPERM)
+    vfs = task.kernel.vfs
+    vfs.directory(task, new_root)
+    vfs.directory(task, put_old)
+    raise KernelError(Errno.EINVAL)
+
+
+@syscall("ustat")
+def ustat(task: Task, device: ULong, buffer: UserPtr) -> int:
+    """ustat(2): free blocks and inodes of a mounted device. EINVAL if it is not mounted."""
+    for mounted in task.kernel.vfs.mounts:
+        if mounted.fs.device == device:
+            stat = mounted.fs.statfs()
+            free = stat.blocks_free & 0xFFFF_FFFF
+            task.mm.write(buffer, free.to_bytes(8, "little") + stat.files_free.to_bytes(8, "little") + bytes(16))
+            return 0
+    raise KernelError(Errno.EINVAL)
