@@ -1,8 +1,8 @@
 """devfs: /dev, and the devices that are only software.
 
 A tmpfs (programs may make files in it) whose device nodes follow the `DeviceRegistry`. ``null zero full random
-urandom`` are registered here by `register_memory_devices`; ttys and consoles register themselves. ``fd``, ``stdin``, ``stdout``
-and ``stderr`` are symlinks into /proc/self/fd.
+urandom`` are registered here by `register_memory_devices`; ttys and consoles register themselves. ``fd``, ``stdin``,
+``stdout`` and ``stderr`` are symlinks into /proc/self/fd.
 """
 
 from __future__ import annotations
@@ -129,6 +129,7 @@ class ZeroFile(NullFile):
         if self._page_cache is None:
             raise KernelError(Errno.ENODEV)
         mapping = self._page_cache.new_mapping(None)
+        mapping.release()  # nobody owns it: it lives as long as it is mapped
         return mapping
 
 

@@ -2,8 +2,9 @@
 
 A `Filesystem` is a tree of `Inode` objects. The `Vfs` above it does everything that POSIX says about paths:
 permissions, symlinks, mounts, sticky bits, errno order, O_* flags. By the time it calls a method here, the call
-is allowed and makes sense (the name is not empty, not ``.`` or ``..``, has no slash; for `create` it does not exist; for
-`unlink` it does and is no directory), and the filesystem only has to do it and to keep its own times and link counts.
+is allowed and makes sense (the name is not empty, not ``.`` or ``..``, has no slash; for `create` it does not exist;
+for `unlink` it does and is no directory), and the filesystem only has to do it and to keep its own times and link
+counts.
 
 Rules of the interface
   * One node, one object: `lookup` returns the same `Inode` for the same file each time, as long as anybody may

@@ -11,6 +11,7 @@ from jefeos.errors import Errno, KernelError
 from jefeos.vfs.flags import (
     PATH_MAX,
     PERMISSION_BITS,
+    R_OK,
     RENAME_EXCHANGE,
     RENAME_NOREPLACE,
     RENAME_WHITEOUT,
@@ -21,7 +22,10 @@ from jefeos.vfs.flags import (
     S_IFMT,
     S_IFREG,
     S_IFSOCK,
+    S_ISGID,
+    S_ISUID,
     S_ISVTX,
+    S_IXGRP,
     W_OK,
 )
 from jefeos.vfs.inode import Inode
@@ -29,6 +33,7 @@ from jefeos.vfs.lookup import MountPoints, Walk, resolve_cached
 from jefeos.vfs.path import Dentry, Path
 from jefeos.vfs.permissions import (
     Actor,
+    is_owner,
     may_access,
     ownership_of_new,
     require_create,
@@ -43,6 +48,8 @@ class Namespace:
 
     def __init__(self) -> None:
         self.points = MountPoints()
+        # /proc/sys/fs/protected_hardlinks: only for files that one owns or may read and write, and without set-id.
+        self.protected_hardlinks = True
 
     # --- resolution ----------------------------------------------------------------------------------------
 
@@ -128,6 +135,8 @@ class Namespace:
             raise KernelError(Errno.EROFS)
         if place.mount is not directory.mount:
             raise KernelError(Errno.EXDEV)
+        if self.protected_hardlinks and not _is_safe_to_link(inode, task):
+            raise KernelError(Errno.EPERM)
         require_create(directory, task.creds)
         if inode.fs is not directory.inode.fs:
             raise KernelError(Errno.EXDEV)
@@ -249,6 +258,15 @@ class Namespace:
             for moved in (source, target if exchange else None):
                 if moved is not None and moved.is_directory and not may_access(moved, W_OK, creds):
                     raise KernelError(Errno.EACCES)
+
+
+def _is_safe_to_link(inode: Inode, task: Actor) -> bool:
+    """Linux's may_linkat: an unprivileged user cannot keep alive, by a link, what is not his."""
+    if is_owner(inode, task.creds):
+        return True
+    mode = inode.mode
+    set_id = mode & S_ISUID or mode & (S_ISGID | S_IXGRP) == S_ISGID | S_IXGRP
+    return inode.is_regular and not set_id and may_access(inode, R_OK | W_OK, task.creds)
 
 
 def is_below(dentry: Dentry | None, ancestor: Dentry) -> bool:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def open_inode(inode: Inode, flags: int, context: OpenContext) -> MaybeAwait[File]:
-    """An open file for the inode. ENXIO for sockets and for device numbers that nobody registered; opening a FIFO may wait."""
+    """An open file for the inode. ENXIO for sockets and for devices that nobody serves; a FIFO may have to wait."""
     kind = inode.mode & S_IFMT
     if kind == S_IFREG:
         return RegularFile(inode, flags & ~O_DIRECT, context.path)

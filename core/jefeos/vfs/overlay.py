@@ -16,7 +16,7 @@ when they are first needed:
 Renaming a directory from below moves the node with its lower inode: nothing is copied.
 
 The lower filesystem must be stable while it is mounted below (a host folder that changes shows the old or the new
-state of each file, with attributes as first seen). It is asked through `lookup`, `readdir`, `readlink` and `read_at` only.
+state of each file, with attributes as first seen). It is asked through `lookup`, `readdir`, `readlink` and `read_at`.
 Does not do: several lower layers, writing back down, xattrs of the lower files.
 """
 

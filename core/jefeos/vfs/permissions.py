@@ -1,8 +1,8 @@
 """Who may do what: the permission rules of inode(7) and path_resolution(7).
 
-Credentials are anything with ``uid gid euid egid fsuid fsgid groups`` (`jefeos.proc.credentials`). The privileged user is
-fsuid 0: it has what Linux calls CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_CHOWN, CAP_FSETID and
-CAP_MKNOD, all together; capabilities are not told apart.
+Credentials are anything with ``fsuid fsgid groups`` (`jefeos.proc.credentials`; access(2) also takes ``uid gid``). The
+privileged user is fsuid 0: it has what Linux calls CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_CHOWN,
+CAP_FSETID and CAP_MKNOD, all together; capabilities are not told apart.
 """
 
 from __future__ import annotations

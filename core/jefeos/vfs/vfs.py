@@ -3,9 +3,9 @@
     Vfs ── MountTable ── AttributeCalls ── Namespace (resolution; mkdir, rename …)
      └ open, access, readlink and what belongs to them
 
-Each call takes the ``task`` that makes it (anything with ``.fs``: root, cwd, umask, and ``.creds``), the path as bytes and,
-for the *at calls, the directory ``at`` to start from (None: the task's cwd). Failures are `KernelError` with the errno
-and the order of checks of Linux. Only opening a FIFO or a device can wait (`MaybeAwait`).
+Each call takes the ``task`` that makes it (anything with ``.fs``: root, cwd, umask, and ``.creds``), the path as bytes
+and, for the *at calls, the directory ``at`` to start from (None: the task's cwd). Failures are `KernelError` with the
+errno and the order of checks of Linux. Only opening a FIFO or a device can wait (`MaybeAwait`).
 """
 
 from __future__ import annotations

@@ -1,0 +1,506 @@
+"""Random sequences of file operations, run on the host's Linux and on JefeOS: results, errnos and trees agree.
+
+The host's side runs in a child process, in a chroot on a new folder, and changes between root and another user as
+the sequence says. Ours runs on tmpfs and on an overlay above a tree that was there before. Needs root on Linux.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pickle
+import random
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path as HostPath
+from typing import Any
+
+import pytest
+
+from jefeos.errors import KernelError
+from jefeos.vfs import flags as f
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0, reason="the oracle is Linux, and chroot needs root"
+)
+
+Operation = tuple[Any, ...]
+SEEDS = 60
+LENGTH = 400
+NAMES = [b"a", b"b", b"c", b"d", b"e"]
+LONG_NAME = b"n" * 256
+FIRST_TREE: list[Operation] = [
+    ("umask", 0o022),
+    ("mkdir", b"/d", 0o755), ("mkdir", b"/d/a", 0o777), ("mkdir", b"/d/e", 0o2777), ("mkdir", b"/e", 0o1777),
+    ("chmod", b"/d/e", 0o2777), ("chmod", b"/e", 0o1777), ("chmod", b"/d/a", 0o777), ("chmod", b"/", 0o777),
+    ("put", b"/a", b"lower contents " * 700), ("put", b"/d/b", b"x"), ("put", b"/d/a/c", b"deep" * 3000),
+    ("put", b"/e/a", b"of root"), ("link", b"/a", b"/d/c", False), ("symlink", b"d/a", b"/b"),
+    ("symlink", b"/d/missing", b"/d/d"), ("symlink", b"/e/", b"/e/b"), ("mkfifo", b"/e/c", 0o644),
+    ("symlink", b"../../c", b"/d/a/e"), ("chown", b"/d/a", 1000, 1000, True), ("chown", b"/d/b", 1000, 0, True),
+    ("umask", 0o022),
+]
+
+
+# --- the sequences -----------------------------------------------------------------------------------------
+
+
+def a_path(rng: random.Random) -> bytes:
+    parts = [rng.choice(NAMES) for _ in range(rng.choice((1, 1, 2, 2, 2, 3, 3, 4)))]
+    if rng.random() < 0.12:
+        parts.insert(rng.randrange(len(parts) + 1), rng.choice((b".", b"..", b"..", b"")))
+    path = b"/".join(parts)
+    chance = rng.random()
+    if chance < 0.5:
+        path = b"/" + path
+    if rng.random() < 0.07:
+        path += rng.choice((b"/", b"/.", b"/..", b"//"))
+    if chance > 0.99:
+        path = rng.choice((b"", b"/", b".", b"..", b"//", b"/.", LONG_NAME, b"a/" + LONG_NAME, b"a/" * 2047 + b"aa",
+                           b"a/" * 2047 + b"a"))
+    return path
+
+
+def open_flags(rng: random.Random) -> int:
+    flags = rng.choice((f.O_RDONLY, f.O_RDONLY, f.O_WRONLY, f.O_RDWR, f.O_RDWR)) | f.O_NONBLOCK
+    for flag, odds in ((f.O_CREAT, 0.5), (f.O_EXCL, 0.15), (f.O_TRUNC, 0.2), (f.O_APPEND, 0.2), (f.O_NOFOLLOW, 0.15),
+                       (f.O_DIRECTORY, 0.1), (f.O_PATH, 0.05), (f.O_NOATIME, 0.05)):
+        if rng.random() < odds:
+            flags |= flag
+    if rng.random() < 0.02:
+        flags = (flags & ~f.O_CREAT) | f.O_TMPFILE
+    return flags
+
+
+def a_mode(rng: random.Random) -> int:
+    return rng.choice((0o644, 0o600, 0o755, 0o777, 0o000, 0o4755, 0o2755, 0o1777, 0o2644, rng.randrange(0o10000)))
+
+
+def an_operation(rng: random.Random) -> Operation:
+    path, other = a_path(rng), a_path(rng)
+    slot = rng.randrange(6)
+    makers: list[tuple[int, Callable[[], Operation]]] = [
+        (22, lambda: ("open", slot, path, open_flags(rng), a_mode(rng))),
+        (4, lambda: ("close", slot)),
+        (6, lambda: ("read", slot, rng.choice((0, 1, 10, 5000)))),
+        (8, lambda: ("write", slot, rng.choice((b"", b"hello", b"w" * 5000, b"z" * rng.randrange(200))))),
+        (3, lambda: ("pread", slot, rng.randrange(6000), rng.choice((0, 3, 4090, 20000, -1)))),
+        (3, lambda: ("pwrite", slot, b"p" * rng.randrange(6000), rng.choice((0, 3, 4090, 9000, -1)))),
+        (3, lambda: ("lseek", slot, rng.choice((0, 5, -3, 10000)), rng.randrange(3))),
+        (3, lambda: ("ftruncate", slot, rng.choice((0, 3, 5000, 12288, -1)))),
+        (2, lambda: ("fstat", slot)),
+        (2, lambda: ("fchmod", slot, a_mode(rng))),
+        (9, lambda: ("mkdir", path, a_mode(rng) | 0o700)),
+        (6, lambda: ("rmdir", path)),
+        (7, lambda: ("unlink", path)),
+        (5, lambda: ("symlink", other if rng.random() < 0.98 else b"", path)),
+        (6, lambda: ("link", path, other, rng.random() < 0.3)),
+        (12, lambda: ("rename", path, other, rng.choice((0, 0, 0, 1, 2, 3, 8)))),
+        (4, lambda: ("chmod", path, a_mode(rng))),
+        (4, lambda: ("chown", path, rng.choice((-1, 0, 1000, 1001)), rng.choice((-1, 0, 1000, 50, 60)),
+                     rng.random() < 0.5)),
+        (3, lambda: ("truncate", path, rng.choice((0, 3, 5000, 12288, -1)))),
+        (6, lambda: ("stat", path, True)),
+        (3, lambda: ("stat", path, False)),
+        (3, lambda: ("readlink", path)),
+        (3, lambda: ("access", path, rng.choice((0, 1, 2, 4, 6, 7)), rng.random() < 0.5)),
+        (3, lambda: ("listdir", path)),
+        (2, lambda: ("utime", path, rng.choice((None, (5_000_000_000, 6_000_000_001))))),
+        (1, lambda: ("mkfifo", path, a_mode(rng))),
+        (2, lambda: ("chdir", path)),
+        (1, lambda: ("umask", rng.choice((0, 0o022, 0o077)))),
+        (4, lambda: ("user", rng.choice((0, 0, 1000, 1001)))),
+        (1, lambda: ("getcwd",)),
+    ]
+    return rng.choices([maker for _, maker in makers], [weight for weight, _ in makers])[0]()
+
+
+def a_sequence(seed: int) -> list[Operation]:
+    rng = random.Random(seed)
+    return FIRST_TREE + [an_operation(rng) for _ in range(LENGTH)] + [("user", 0), ("tree",)]
+
+
+# --- the host's side ---------------------------------------------------------------------------------------
+
+
+class Host:
+    """The operations as system calls of the host. Runs in a process of its own, inside a chroot."""
+
+    def __init__(self) -> None:
+        self.slots: dict[int, int] = {}
+        self.libc = ctypes.CDLL(None, use_errno=True)
+
+    def run(self, operation: Operation) -> Any:
+        try:
+            return getattr(self, operation[0])(*operation[1:])
+        except OSError as error:
+            return ("errno", error.errno)
+
+    def put(self, path: bytes, data: bytes) -> None:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+        os.write(fd, data)
+        os.close(fd)
+
+    def open(self, slot: int, path: bytes, flags: int, mode: int) -> None:
+        fd = os.open(path, flags, mode)
+        self.close(slot)
+        self.slots[slot] = fd
+
+    def close(self, slot: int) -> None:
+        if slot in self.slots:
+            os.close(self.slots.pop(slot))
+
+    def fd(self, slot: int) -> int:
+        return self.slots.get(slot, 9999)
+
+    def read(self, slot: int, count: int) -> bytes:
+        return os.read(self.fd(slot), count)
+
+    def write(self, slot: int, data: bytes) -> int:
+        return os.write(self.fd(slot), data)
+
+    def pread(self, slot: int, count: int, offset: int) -> bytes:
+        return os.pread(self.fd(slot), count, offset)
+
+    def pwrite(self, slot: int, data: bytes, offset: int) -> int:
+        return os.pwrite(self.fd(slot), data, offset)
+
+    def lseek(self, slot: int, offset: int, whence: int) -> Any:
+        if whence == f.SEEK_END and slot in self.slots and os.fstat(self.slots[slot]).st_mode & f.S_IFMT == f.S_IFDIR:
+            return None  # every filesystem has its own idea of a directory's end
+        return os.lseek(self.fd(slot), offset, whence)
+
+    def ftruncate(self, slot: int, size: int) -> None:
+        os.ftruncate(self.fd(slot), size)
+
+    def fstat(self, slot: int) -> Any:
+        return shown(os.fstat(self.fd(slot)))
+
+    def fchmod(self, slot: int, mode: int) -> None:
+        os.fchmod(self.fd(slot), mode)
+
+    def mkdir(self, path: bytes, mode: int) -> None:
+        os.mkdir(path, mode)
+
+    def rmdir(self, path: bytes) -> None:
+        os.rmdir(path)
+
+    def unlink(self, path: bytes) -> None:
+        os.unlink(path)
+
+    def symlink(self, target: bytes, path: bytes) -> None:
+        os.symlink(target, path)
+
+    def link(self, old: bytes, new: bytes, follow: bool) -> None:
+        result = self.libc.linkat(-100, old, -100, new, 0x400 if follow else 0)
+        self.check(result)
+
+    def rename(self, old: bytes, new: bytes, flags: int) -> None:
+        self.check(self.libc.renameat2(-100, old, -100, new, flags))
+
+    @staticmethod
+    def check(result: int) -> None:
+        if result:
+            raise OSError(ctypes.get_errno(), "")
+
+    def chmod(self, path: bytes, mode: int) -> None:
+        os.chmod(path, mode)
+
+    def chown(self, path: bytes, uid: int, gid: int, follow: bool) -> None:
+        os.chown(path, uid, gid, follow_symlinks=follow)
+
+    def truncate(self, path: bytes, size: int) -> None:
+        os.truncate(path, size)
+
+    def stat(self, path: bytes, follow: bool) -> Any:
+        return shown(os.stat(path, follow_symlinks=follow))
+
+    def readlink(self, path: bytes) -> bytes:
+        return os.readlink(path)
+
+    def access(self, path: bytes, mode: int, effective: bool) -> int:
+        # The C library's own check for AT_EACCESS may differ from the kernel's: ask faccessat2 directly.
+        self.check(self.libc.syscall(439, -100, path, mode, 0x200 if effective else 0))
+        return 0
+
+    def listdir(self, path: bytes) -> list[bytes]:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            return sorted(os.fsencode(name) for name in os.listdir(fd))
+        finally:
+            os.close(fd)
+
+    def utime(self, path: bytes, times: tuple[int, int] | None) -> Any:
+        os.utime(path, ns=times) if times else os.utime(path)
+        status = os.stat(path)
+        return (status.st_atime_ns, status.st_mtime_ns) if times else None
+
+    def mkfifo(self, path: bytes, mode: int) -> None:
+        os.mkfifo(path, mode)
+
+    def chdir(self, path: bytes) -> None:
+        os.chdir(path)
+
+    def umask(self, mask: int) -> None:
+        os.umask(mask)
+
+    def user(self, uid: int) -> None:
+        os.setresuid(0, 0, 0)
+        os.setresgid(uid, uid, uid)
+        os.setgroups([50] if uid else [])
+        os.setresuid(uid, uid, 0)
+
+    def getcwd(self) -> Any:
+        buffer = ctypes.create_string_buffer(8192)
+        length = self.libc.syscall(79, buffer, 8192)
+        if length < 0:
+            raise OSError(ctypes.get_errno(), "")
+        return buffer.value
+
+    def tree(self) -> Any:
+        return sorted(self.walk(b"/"))
+
+    def walk(self, top: bytes) -> Iterator[Any]:
+        for name in os.listdir(top):
+            path = os.path.join(top, name)
+            status = os.lstat(path)
+            content: Any = None
+            if status.st_mode & f.S_IFMT == f.S_IFREG:
+                content = HostPath(os.fsdecode(path)).read_bytes()
+            elif status.st_mode & f.S_IFMT == f.S_IFLNK:
+                content = os.readlink(path)
+            yield path, shown(status), content or b""
+            if status.st_mode & f.S_IFMT == f.S_IFDIR:
+                yield from self.walk(path)
+
+
+def shown(status: os.stat_result) -> tuple[int, ...]:
+    size = status.st_size if status.st_mode & f.S_IFMT in (f.S_IFREG, f.S_IFLNK) else -1
+    return (status.st_mode, status.st_nlink, status.st_uid, status.st_gid, size)
+
+
+def run_on_host(operations: list[Operation]) -> list[Any]:
+    """The results of the operations in a chroot of a child process."""
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as answers:
+        os.chmod(folder, 0o755)
+        child = os.fork()
+        if child == 0:
+            try:
+                os.chroot(folder)
+                os.chdir("/")
+                host = Host()
+                pickle.dump([host.run(operation) for operation in operations], answers)
+                answers.flush()
+                os._exit(0)
+            except BaseException:
+                import traceback
+
+                traceback.print_exc()
+                os._exit(1)
+        _, status = os.waitpid(child, 0)
+        assert status == 0
+        answers.seek(0)
+        results: list[Any] = pickle.load(answers)
+        for name in os.listdir(folder):  # names that rmtree's own checks might trip over
+            os.chmod(os.path.join(folder, name), 0o700, follow_symlinks=False) if not os.path.islink(
+                os.path.join(folder, name)) else None
+        return results
+
+
+# --- our side ----------------------------------------------------------------------------------------------
+
+
+class Ours:
+    """The same operations through the Vfs."""
+
+    def __init__(self, world: Any) -> None:
+        self.world = world
+        self.vfs = world.vfs
+        self.vfs.protected_hardlinks = HostPath("/proc/sys/fs/protected_hardlinks").read_text().strip() == "1"
+        self.task = world.root
+        self.slots: dict[int, Any] = {}
+
+    def run(self, operation: Operation) -> Any:
+        try:
+            return getattr(self, operation[0])(*operation[1:])
+        except KernelError as error:
+            return ("errno", int(error.errno))
+
+    def put(self, path: bytes, data: bytes) -> None:
+        file = self.vfs.open(self.task, path, f.O_WRONLY | f.O_CREAT, 0o644)
+        file.write(data)
+        file.unref()
+
+    def open(self, slot: int, path: bytes, flags: int, mode: int) -> None:
+        file = self.vfs.open(self.task, path, flags, mode)
+        self.close(slot)
+        self.slots[slot] = file
+
+    def close(self, slot: int) -> None:
+        if slot in self.slots:
+            self.slots.pop(slot).unref()
+
+    def file(self, slot: int) -> Any:
+        if slot not in self.slots:
+            raise KernelError(9)
+        file = self.slots[slot]
+        # A write drops set-id bits if the writer is not privileged; we judge whoever opened the file.
+        file.drops_set_id = self.task.creds.fsuid != 0
+        return file
+
+    def read(self, slot: int, count: int) -> bytes:
+        return self.file(slot).read(count)
+
+    def write(self, slot: int, data: bytes) -> int:
+        return self.file(slot).write(data)
+
+    def pread(self, slot: int, count: int, offset: int) -> bytes:
+        if offset < 0:  # the system-call layer's, before it looks at the descriptor
+            raise KernelError(22)
+        return self.file(slot).pread(count, offset)
+
+    def pwrite(self, slot: int, data: bytes, offset: int) -> int:
+        if offset < 0:  # the system-call layer's, before it looks at the descriptor
+            raise KernelError(22)
+        return self.file(slot).pwrite(data, offset)
+
+    def lseek(self, slot: int, offset: int, whence: int) -> Any:
+        if whence == f.SEEK_END and slot in self.slots and self.slots[slot].inode.is_directory:
+            return None
+        return self.file(slot).seek(offset, whence)
+
+    def ftruncate(self, slot: int, size: int) -> None:
+        if size < 0:
+            raise KernelError(22)
+        self.file(slot).truncate(size)
+
+    def fstat(self, slot: int) -> Any:
+        return our_shown(self.file(slot).stat())
+
+    def fchmod(self, slot: int, mode: int) -> None:
+        file = self.file(slot)
+        if file.flags & f.O_PATH:
+            raise KernelError(9)
+        self.vfs.set_mode(self.task, file.inode, mode, file.path.mount)
+
+    def mkdir(self, path: bytes, mode: int) -> None:
+        self.vfs.mkdir(self.task, path, mode)
+
+    def rmdir(self, path: bytes) -> None:
+        self.vfs.rmdir(self.task, path)
+
+    def unlink(self, path: bytes) -> None:
+        self.vfs.unlink(self.task, path)
+
+    def symlink(self, target: bytes, path: bytes) -> None:
+        self.vfs.symlink(self.task, target, path)
+
+    def link(self, old: bytes, new: bytes, follow: bool) -> None:
+        self.vfs.link(self.task, old, new, follow=follow)
+
+    def rename(self, old: bytes, new: bytes, flags: int) -> None:
+        self.vfs.rename(self.task, old, new, flags)
+
+    def chmod(self, path: bytes, mode: int) -> None:
+        self.vfs.chmod(self.task, path, mode)
+
+    def chown(self, path: bytes, uid: int, gid: int, follow: bool) -> None:
+        self.vfs.chown(self.task, path, uid, gid, follow=follow)
+
+    def truncate(self, path: bytes, size: int) -> None:
+        self.vfs.truncate(self.task, path, size)
+
+    def stat(self, path: bytes, follow: bool) -> Any:
+        return our_shown(self.vfs.stat(self.task, path, follow=follow))
+
+    def readlink(self, path: bytes) -> bytes:
+        return self.vfs.readlink(self.task, path)
+
+    def access(self, path: bytes, mode: int, effective: bool) -> int:
+        self.vfs.access(self.task, path, mode, effective=effective)
+        return 0
+
+    def listdir(self, path: bytes) -> list[bytes]:
+        file = self.vfs.open(self.task, path, f.O_RDONLY | f.O_DIRECTORY)
+        try:
+            return sorted(entry.name for entry, _ in file.readdir_at(0) if entry.name not in (b".", b".."))
+        finally:
+            file.unref()
+
+    def utime(self, path: bytes, times: tuple[int, int] | None) -> Any:
+        self.vfs.utimens(self.task, path, *(times or ("now", "now")))
+        status = self.vfs.stat(self.task, path)
+        return (status.atime_ns, status.mtime_ns) if times else None
+
+    def mkfifo(self, path: bytes, mode: int) -> None:
+        self.vfs.mknod(self.task, path, mode | f.S_IFIFO)
+
+    def chdir(self, path: bytes) -> None:
+        self.task.fs.cwd = self.vfs.directory(self.task, path)
+
+    def umask(self, mask: int) -> None:
+        self.task.fs.umask = mask
+
+    def user(self, uid: int) -> None:
+        fs = self.task.fs
+        self.task = self.world.user(uid, groups=(50,) if uid else ())
+        self.task.fs = fs
+
+    def getcwd(self) -> bytes:
+        from jefeos.vfs.path import path_string
+
+        if self.task.fs.cwd.dentry.deleted:
+            raise KernelError(2)
+        return path_string(self.task.fs.cwd, self.task.fs.root)
+
+    def tree(self) -> Any:
+        return sorted(self.walk(b"/"))
+
+    def walk(self, top: bytes) -> Iterator[Any]:
+        for name in self.listdir(top):
+            path = os.path.join(top, name)
+            status = self.vfs.stat(self.task, path, follow=False)
+            content: Any = None
+            if status.mode & f.S_IFMT == f.S_IFREG:
+                file = self.vfs.open(self.task, path, f.O_RDONLY)
+                content = file.read(1 << 20)
+                file.unref()
+            elif status.mode & f.S_IFMT == f.S_IFLNK:
+                content = self.vfs.readlink(self.task, path)
+            yield path, our_shown(status), content or b""
+            if status.mode & f.S_IFMT == f.S_IFDIR:
+                yield from self.walk(path)
+
+
+def our_shown(status: Any) -> tuple[int, ...]:
+    size = status.size if status.mode & f.S_IFMT in (f.S_IFREG, f.S_IFLNK) else -1
+    return (status.mode, status.nlink, status.uid, status.gid, size)
+
+
+# --- the comparison ----------------------------------------------------------------------------------------
+
+
+def compare(seed: int, ours: Ours, operations: list[Operation], expected: list[Any], skip: int = 0) -> None:
+    for number, (operation, theirs) in enumerate(zip(operations[skip:], expected[skip:], strict=True), skip):
+        mine = ours.run(operation)
+        assert mine == theirs, (
+            f"seed {seed}, operation {number}: {repr(operation)[:200]}: ours {repr(mine)[:200]}, "
+            f"Linux {repr(theirs)[:200]}")
+    for slot in list(ours.slots):
+        ours.close(slot)
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_same_as_linux(seed: int, new_world: Callable[[], Any]) -> None:
+    operations = a_sequence(seed)
+    expected = run_on_host(operations)
+
+    world = new_world()
+    compare(seed, Ours(world), operations, expected)
+
+    below = new_world()
+    preparation = Ours(below)
+    for operation in FIRST_TREE:
+        preparation.run(operation)
+    above = below.sibling(below.overlay(below.vfs.root.mount.fs))
+    compare(seed, Ours(above), operations, expected, skip=len(FIRST_TREE))
