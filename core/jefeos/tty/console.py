@@ -115,7 +115,7 @@ def find_host_terminal(console: Console, loop: AbstractEventLoop) -> HostTermina
     terminals = [descriptor for descriptor in (1, 2, 0) if _is_terminal(descriptor)]
     if not terminals:
         return None
-    return HostTerminal(console.tty, loop, 0 if 0 in terminals else None, terminals[0])
+    return HostTerminal(console, loop, 0 if 0 in terminals else None, terminals[0])
 
 
 def open_standard_streams(
@@ -151,8 +151,7 @@ class HostTerminal:
     ::
 
         terminal = find_host_terminal(console, loop)
-        console.attach_output(terminal.write)
-        with terminal:
+        with terminal or contextlib.nullcontext():
             ...
 
     `input_descriptor` None: output only (standard input is redirected, standard output is a terminal).
@@ -160,12 +159,13 @@ class HostTerminal:
 
     def __init__(
         self,
-        tty: Tty,
+        console: Console,
         loop: AbstractEventLoop,
         input_descriptor: int | None = 0,
         output_descriptor: int = 1,
     ) -> None:
-        self._tty = tty
+        self._console = console
+        self._tty = console.tty
         self._loop = loop
         self._input = input_descriptor
         self._output = output_descriptor
@@ -175,6 +175,7 @@ class HostTerminal:
         self._reader: HostReader | None = None
 
     def __enter__(self) -> HostTerminal:
+        self._console.attach_output(self.write)
         self._tty.window_size = self._window_size()
         if os.name == "posix":
             if self._input is not None:
@@ -202,6 +203,7 @@ class HostTerminal:
 
     def restore(self) -> None:
         """Give the terminal back. Safe to call more than once."""
+        self._console.attach_output(discard)
         if self._reader is not None:
             self._reader.close()
             self._reader = None
