@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from jefeos.config import BootConfig
@@ -34,7 +34,7 @@ from jefeos.rootfs import install_applets, mount_root, mount_system
 from jefeos.sched.clock import Clock, Entropy, RealClock, VirtualClock
 from jefeos.sched.executor import Executor
 from jefeos.sched.loop import KernelLoop
-from jefeos.tty.console import Console
+from jefeos.tty.devices import TerminalDevices
 from jefeos.vfs.vfs import Vfs
 
 if TYPE_CHECKING:
@@ -122,7 +122,8 @@ class Kernel:
         self.signals = Signals()
         self.lifecycle = Lifecycle(self)
         self.executor = Executor(self)
-        self.console = Console(self)
+        self.terminals = TerminalDevices(self, self.clock)
+        self.console = self.terminals.console
         self.host_streams = HostStreams(self.clock, self.loop)
         self.filesystem_types: list[FilesystemType] = [
             kind for found in plugins.collect("jefeos_filesystems") for kind in found
@@ -136,8 +137,8 @@ class Kernel:
         mount_system(self)
         self._start_observers = plugins.functions("jefeos_process_start")
         self._exit_observers = plugins.functions("jefeos_process_exit")
-        self.root_process = initial_process(self)
-        """The parent of what is started from outside; reaps what it is left with."""
+        self.root_process = initial_process(self, 0 if config.init else self.processes.allocate_id())
+        """The parent of what is started from outside. It is pid 1 itself unless an init program takes that id."""
         self.memory_at_boot = self.memory.free_frames()
         plugins.collect("jefeos_boot", kernel=self)
 
@@ -148,24 +149,25 @@ class Kernel:
         argv: list[bytes],
         *,
         files: list[File],
-        environ: dict[str, str] | None = None,
+        program: bytes | None = None,
+        environ: Mapping[str, str] | None = None,
         cwd: bytes = b"/",
         controlling_tty: bool = False,
     ) -> Process:
         """Start a program of the guest with ``files`` as descriptors 0, 1, 2 … (references are taken over).
 
-        ``argv[0]`` without a slash is looked for in PATH. With ``controlling_tty`` it becomes the leader of a
-        session on the console. Raises KernelError as execve would.
+        ``program`` is its file, ``argv[0]`` by default; without a slash it is looked for in PATH. With
+        ``controlling_tty`` it becomes the leader of a session on the console. Raises KernelError as execve would.
         """
         table = FdTable()
         for file in files:
             table.install(file)
-        variables = {**DEFAULT_ENVIRONMENT, **(environ or {})}
+        variables = {**DEFAULT_ENVIRONMENT, **dict(self.config.environment or ()), **(environ or {})}
         pairs = [f"{name}={value}".encode("utf-8", "surrogateescape") for name, value in variables.items()]
         root = self.vfs.root
         try:
             where = self.vfs.resolve(self.vfs.as_kernel(), cwd, want_directory=True) if cwd != b"/" else root
-            path = self._find_in_path(argv[0], variables["PATH"])
+            path = self._find_in_path(program or argv[0], variables["PATH"])
         except KernelError:
             table.leave()
             raise
@@ -198,6 +200,18 @@ class Kernel:
                 return candidate
             failure = KernelError(13, name.decode("utf-8", "replace"))
         raise failure
+
+    def run_program(self, argv: list[bytes]) -> int:
+        """``jefeos run``: one program on the host's standard streams; its status."""
+        from jefeos.session import run_program
+
+        return run_program(self, argv)
+
+    def run_console(self) -> int:
+        """``jefeos boot``: the console until its first program ends; its status."""
+        from jefeos.session import run_console
+
+        return run_console(self)
 
     # -- running -----------------------------------------------------------------------------------------------
 

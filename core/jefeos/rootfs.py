@@ -48,16 +48,14 @@ def mount_root(kernel: Kernel) -> None:
 
 def mount_system(kernel: Kernel) -> None:
     """Mount the kernel's own filesystems and then what the configuration names."""
-    from jefeos.tty.pty import register_ptys
     from jefeos.vfs.procfs import ProcFilesystem
 
     page_cache, clock = kernel.memory.page_cache, kernel.clock
     devices = kernel.vfs.devices
     register_memory_devices(devices, kernel.entropy.bytes)
-    kernel.console.register(devices)
-    devpts = register_ptys(kernel, devices)
+    kernel.terminals.register(devices)
     _mount(kernel, Devfs(page_cache, clock, devices), b"/dev", b"devtmpfs")
-    _mount(kernel, devpts, b"/dev/pts", b"devpts")
+    _mount(kernel, kernel.terminals.devpts, b"/dev/pts", b"devpts")
     _mount(kernel, Tmpfs(page_cache, clock), b"/dev/shm", b"tmpfs")
     _mount(kernel, ProcFilesystem(kernel), b"/proc", b"proc")
     for spec in kernel.config.mounts:

@@ -189,6 +189,15 @@ class Process:
         return 128 + self.killed_by if self.killed_by else self.exit_code & 0xFF
 
 
+def code_and_status(process: Process) -> tuple[int, int]:
+    """si_code and si_status of SIGCHLD and waitid for the state a process is in."""
+    if process.state is ProcessState.STOPPED:
+        return SignalCode.CLD_STOPPED, process.stop_signal
+    if process.killed_by:
+        return SignalCode.CLD_DUMPED if process.dumped_core else SignalCode.CLD_KILLED, process.killed_by
+    return SignalCode.CLD_EXITED, process.exit_code
+
+
 class ProcessTable:
     """Every process and thread id of a kernel."""
 

@@ -45,7 +45,7 @@ class Scheduler(ABC):
     def __len__(self) -> int:
         """Number of queued tasks."""
 
-    def charge(self, task: Task, used_ns: int) -> None:  # noqa: B027 - optional
+    def charge(self, task: Task, used_ns: int) -> None:
         """``task`` has just run for ``used_ns`` nanoseconds."""
 
 

@@ -191,7 +191,7 @@ class _FutureWaiter:
             queue.discard(self)
 
 
-class bridge(Coroutine[Any, Any, T]):  # noqa: N801 - used like a function
+class bridge(Coroutine[Any, Any, T]):
     """Runs a kernel coroutine as an asyncio coroutine: every `Park` becomes a future of the running loop."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> None:

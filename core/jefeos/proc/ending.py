@@ -1,0 +1,230 @@
+"""The end of threads and processes: exit, kill, out of memory; zombies and what becomes of their children.
+
+Death is immediate: the kernel runs on one host thread, so killing a task means closing its suspended call (its
+``finally`` blocks run), taking it off every queue and giving its memory and files back, there and then. Only the
+task that is on the CPU right now cannot vanish under its own feet: it gets ``Work.EXIT`` and is finished by the
+executor as soon as it has left the engine.
+
+    kill, exit_group --> every other thread: finish() at once        the current one: Work.EXIT, finish() later
+    finish(last thread) --> zombie: children to the reaper, SIGCHLD, wait queues woken
+    wait --> reaped: the id is free again
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from jefeos.proc.process import Process, ProcessState, code_and_status
+from jefeos.proc.signals import (
+    SIG_IGN,
+    ActionFlags,
+    Signal,
+    SignalCode,
+    SignalInfo,
+    signal_name,
+)
+from jefeos.proc.task import Task, TaskState, Work
+
+if TYPE_CHECKING:
+    from jefeos.kernel import Kernel
+
+FAULT_SIGNALS: Final = frozenset({Signal.SIGSEGV, Signal.SIGBUS, Signal.SIGILL, Signal.SIGFPE, Signal.SIGTRAP})
+
+
+class Endings:
+    """Part of `Lifecycle`."""
+
+    kernel: Kernel
+
+    def exit_thread(self, task: Task, code: int) -> int:
+        """exit(2): end the calling thread; the last one takes its process along."""
+        if len(task.process.tasks) == 1:
+            task.process.exit_code = code & 0xFF
+        task.work |= Work.EXIT
+        return 0
+
+    def exit_group(self, task: Task, code: int) -> int:
+        """exit_group(2): end the process."""
+        task.process.exit_code = code & 0xFF
+        self._end(task.process)
+        return 0
+
+    def kill(self, task: Task, info: SignalInfo) -> None:
+        """A signal's default action ends the process of ``task``."""
+        process = task.process
+        process.set_killed(info.signo)
+        if info.signo in FAULT_SIGNALS and info.code != SignalCode.SI_USER:
+            self.kernel.log.debug(
+                "pid %d (%s): %s at address 0x%x, error code %d",
+                process.pid,
+                process.name.decode("utf-8", "replace"),
+                signal_name(info.signo),
+                info.address,
+                info.error_code,
+            )
+        self._end(process)
+
+    def kill_process(self, process: Process, signo: int = Signal.SIGKILL) -> None:
+        """End a process from outside, at once and whatever it does."""
+        if not process.is_dead:
+            process.set_killed(signo)
+            self._end(process)
+
+    def out_of_memory(self, task: Task) -> None:
+        """No frame is left for a fault of ``task``: kill it, and say so."""
+        process = task.process
+        self.kernel.log.warning(
+            "out of memory: killed process %d (%s), which held %d KiB",
+            process.pid,
+            process.name.decode("utf-8", "replace"),
+            task.mm.resident_pages * 4,
+        )
+        process.set_killed(Signal.SIGKILL)
+        self._end(process)
+
+    def finish(self, task: Task) -> None:
+        """Take a thread apart. Called by the executor for the current task, directly for any other."""
+        if task.dead:
+            return
+        kernel, process = self.kernel, task.process
+        task.leave_queues()
+        kernel.executor.scheduler.remove(task)
+        task.state = TaskState.DEAD
+        coroutine, task.coroutine = task.coroutine, None
+        if coroutine is not None:
+            try:
+                coroutine.close()
+            except Exception:
+                kernel.log.exception("bug in the kernel: a call of pid %d could not be closed", process.pid)
+        if task.mm is not None:
+            if process.personality is not None:
+                process.personality.task_exit(task)
+            kernel.executor.unload(task)
+            process.usage.max_resident_kib = max(
+                process.usage.max_resident_kib, task.mm.resident_pages * 4
+            )
+            task.mm.release()
+        else:
+            kernel.executor.unload(task)
+        task.context = None
+        task.files.leave()
+        if task in process.tasks:
+            process.tasks.remove(task)
+        kernel.processes.tasks.pop(task.tid, None)
+        if not process.tasks:
+            self._become_zombie(process)
+
+    def _end(self, process: Process) -> None:
+        """End every thread of a process."""
+        for task in list(process.tasks):
+            if task.is_current:
+                task.work |= Work.EXIT
+            else:
+                self.finish(task)
+
+    def _end_other_threads(self, survivor: Task) -> None:
+        process = survivor.process
+        for task in list(process.tasks):
+            if task is not survivor:
+                self.finish(task)
+        if survivor.tid != process.pid:  # the thread that executes takes over the leader's id
+            self.kernel.processes.tasks.pop(survivor.tid, None)
+            survivor.tid = process.pid
+            self.kernel.processes.tasks[survivor.tid] = survivor
+
+    def _release_vfork(self, process: Process) -> None:
+        queue, process.vfork_queue = process.vfork_queue, None
+        if queue is not None:
+            queue.wake_all()
+
+    def _become_zombie(self, process: Process) -> None:
+        kernel = self.kernel
+        process.state = ProcessState.ZOMBIE
+        for timer in process.timers.values():
+            timer.cancel()
+        process.timers.clear()
+        self._release_vfork(process)
+        self._reparent_children(process)
+        if process.tty is not None and process.sid == process.pid:
+            process.tty.jobs.give_up(process.tty, process)
+        if kernel.tracer is not None:
+            kernel.tracer.exited(process)
+        kernel.announce_exit(process)
+        process.exit_queue.wake_all()
+        kernel.process_ended(process)
+        parent = process.parent
+        if parent is None:
+            return
+        self._hang_up_orphans(process)
+        action = parent.handlers.get(Signal.SIGCHLD)
+        if process.exit_signal:
+            kernel.signals.send_process(parent, process.exit_signal, self._child_info(process))
+        unwanted = process.exit_signal == Signal.SIGCHLD and (
+            action.handler == SIG_IGN or action.flags & ActionFlags.NOCLDWAIT
+        )
+        if unwanted or parent.auto_reap:
+            self.reap(process)
+        parent.child_queue.wake_all()
+
+    def _child_info(self, process: Process) -> SignalInfo:
+        code, status = code_and_status(process)
+        usage = process.usage
+        return SignalInfo(
+            process.exit_signal or Signal.SIGCHLD,
+            code,
+            process.pid,
+            process.creds.uid,
+            status,
+            user_ns=usage.user_ns,
+            system_ns=usage.system_ns,
+        )
+
+    def _reparent_children(self, process: Process) -> None:
+        if not process.children:
+            return
+        reaper = self._reaper_of(process)
+        for child in process.children:
+            child.parent = reaper
+            if reaper is None:
+                continue
+            reaper.children.append(child)
+            if child.parent_death_signal and not child.is_dead:
+                self.kernel.signals.send_process(child, child.parent_death_signal)
+            if child.state is ProcessState.ZOMBIE:
+                child.exit_signal = Signal.SIGCHLD
+                if reaper.auto_reap:
+                    self.reap(child)
+                else:
+                    self.kernel.signals.send_process(reaper, Signal.SIGCHLD, self._child_info(child))
+                    reaper.child_queue.wake_all()
+        process.children.clear()
+
+    def _reaper_of(self, process: Process) -> Process | None:
+        ancestor = process.parent
+        while ancestor is not None:
+            if ancestor.is_subreaper and not ancestor.is_dead:
+                return ancestor
+            ancestor = ancestor.parent
+        init = self.kernel.processes.processes.get(1)
+        return init if init is not process and init is not None and not init.is_dead else None
+
+    def _hang_up_orphans(self, process: Process) -> None:
+        """POSIX exit: stopped members of groups that this exit orphans get SIGHUP and SIGCONT."""
+        table, signals = self.kernel.processes, self.kernel.signals
+        parent = process.parent
+        if parent is None or parent.sid != process.sid or parent.pgid == process.pgid:
+            return
+        members = table.group(process.pgid)
+        if any(p.state is ProcessState.STOPPED for p in members) and table.is_orphaned(process.pgid):
+            signals.send_group(members, Signal.SIGHUP)
+            signals.send_group(members, Signal.SIGCONT)
+
+    def reap(self, process: Process) -> None:
+        """The zombie's id becomes free."""
+        process.state = ProcessState.REAPED
+        self._forget(process)
+
+    def _forget(self, process: Process) -> None:
+        self.kernel.processes.processes.pop(process.pid, None)
+        if process.parent is not None and process in process.parent.children:
+            process.parent.children.remove(process)
