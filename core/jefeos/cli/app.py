@@ -58,6 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
     except _ParserError as error:
         message = error.format_message().strip() if hasattr(error, "format_message") else str(error)
         return _fail(f"{' '.join(message.split())} (see {_help_of(error)})", STATUS_USAGE)
+    except KernelError as error:
+        return _fail(error.args[0] or str(error), status_of(error))
     except JefeError as error:
         return _fail(str(error), status_of(error))
     except OSError as error:
