@@ -166,11 +166,27 @@ def test_limits_and_faults_mix(guest: Guest) -> None:
     assert not guest.exceptions
 
 
+def test_switching_the_limit_on_and_off(guest: Guest) -> None:
+    """Code translated in one mode used to be run in the other: limits missed, or runs that ended at once."""
+    guest.program(b"\x48\xff\xc0\x48\xff\xc3\x0f\x05\xeb\xf6")  # again: inc rax; inc rbx; syscall; jmp again
+    guest.on_syscall = lambda nr, *_: None if guest.engine.get(Reg.RBX) % 5 == 0 else nr
+    for _ in range(10):
+        guest.run()
+        assert guest.engine.get(Reg.RBX) % 5 == 0
+        before = guest.engine.get(Reg.RBX)
+        guest.engine.run(6)  # jmp, inc, inc, syscall, jmp, inc
+        assert guest.engine.get(Reg.RBX) == before + 1
+        assert guest.engine.instructions_retired == 6
+        guest.engine.run(1)
+        assert guest.engine.get(Reg.RBX) == before + 2
+
+
 def test_a_limited_run_ended_early(guest: Guest) -> None:
     guest.program(b"\x90" * 5 + SYSCALL)
     guest.engine.run(1000)
     assert len(guest.syscalls) == 1
     assert guest.rip() == CODE + 7
+    assert guest.engine.instructions_retired == 6
 
 
 # ---- code ----

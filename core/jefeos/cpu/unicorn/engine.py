@@ -20,7 +20,8 @@ Quirks of the library that are dealt with here, each pinned by a test:
   follows in the block cannot touch memory, and `run` puts the kept state back.
 * Some far returns read the stack as if they were the kernel; their faults are given the USER bit. Where the
   address is the kernel half's (the GDT, if an address space lacks `kernel_entries`): #GP.
-* The instruction limit makes it translate everything anew whenever it is switched on or off.
+* Translated code either counts instructions or does not: everything is translated anew whenever the limit is
+  switched on or off.
 
 Not as on hardware: SYSCALL leaves RCX and R11 alone (a program must treat them as lost anyway), SSE does not
 check alignment, and the SSE exception flags never rise.
@@ -125,6 +126,7 @@ class UnicornEngine(Engine):
         self._hooks: list[Any] = []
         self._time_stamp: Callable[[], int] | None = None
         self._rdtsc_hooked = False
+        self._counting = False
         self._attached = False
         self._closed = False
 
@@ -155,6 +157,8 @@ class UnicornEngine(Engine):
         if self._stop_requested:
             self._stop_requested = False
             return
+        if self._counting != bool(max_instructions):
+            self._switch_counting()
         lib, handle = self._lib, self._handle
         zero = ctypes.c_uint64(0)
         limit = ctypes.c_size_t(max_instructions)
@@ -202,6 +206,25 @@ class UnicornEngine(Engine):
             self._rdtsc_hooked = True
             self._hook(uc.HOOK_INSN, uc.ValueCallback(self._on_rdtsc), uc.INS_RDTSC)
         self._time_stamp = source
+
+    def _switch_counting(self) -> None:
+        """Between runs with and without a limit: nothing translated for the one may serve the other.
+
+        The library's counter goes away only in the next run that has no limit, and what it translates in that run
+        still calls the counter. So that run is one of nothing: a fetch in an address space without a user half.
+        """
+        lib, handle = self._lib, self._handle
+        if self._counting:
+            lib.context_save(handle, self._kept)
+            self._load_cr3(EMPTY_CR3)
+            self._refused.append(Vector.PAGE_FAULT)
+            zero = ctypes.c_uint64(0)
+            lib.start(handle, zero, zero, zero, ctypes.c_size_t(0))
+            self._refused.clear()
+            lib.context_restore(handle, self._kept)
+            self.flush_tlb()
+        lib.control(handle, uc.CTL_TB_FLUSH)
+        self._counting = not self._counting
 
     def _on_tick(self) -> None:
         if self._running:
@@ -263,6 +286,7 @@ class UnicornEngine(Engine):
 
         def callback(_handle: int, vector: int) -> None:
             if refused:
+                stop(handle)
                 return
             try:
                 save(handle, scratch)
