@@ -28,7 +28,7 @@ from jefeos.proc.process import Process
 from jefeos.rootfs import write_file
 
 
-class ProgramTimeout(JefeError, TimeoutError):
+class ProgramTimeout(JefeError, TimeoutError):  # type: ignore[misc]  # both bases name an errno
     """A program did not end in time; it was killed. ``stdout`` and ``stderr`` hold what it wrote until then."""
 
     def __init__(self, argv: Sequence[str], timeout_s: float, stdout: bytes, stderr: bytes) -> None:

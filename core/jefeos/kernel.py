@@ -106,10 +106,9 @@ class Kernel:
             table = plugins.first(
                 "jefeos_syscall_table",
                 personality=personality.name,
-                names=personality.table.numbers,
+                names=personality.numbers,
                 config=config,
             )
-            table.add_all(personality.table.declared.values())
             personality.table = table
             plugins.collect("jefeos_register_syscalls", table=table)
         self.tracer: Tracer | None = None

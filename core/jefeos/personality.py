@@ -8,6 +8,7 @@ serves all processes of its kind; per-process state is in the process.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -37,7 +38,10 @@ class Personality(ABC):
     """A system-call personality."""
 
     name: str
+    numbers: Mapping[str, int]
+    """The number of every call of this interface, with or without a handler."""
     table: SyscallTable
+    """Set by the kernel at boot; `jefeos_register_syscalls` has filled it, the personality's own plugin first."""
 
     @abstractmethod
     def recognises(self, head: bytes) -> bool:

@@ -28,7 +28,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
 from jefeos.errors import Errno, KernelError
-from jefeos.mm.space import Fault
+from jefeos.mm.faults import Fault
 from jefeos.proc.process import ProcessState
 from jefeos.proc.signals import (
     SIG_DFL,

@@ -33,18 +33,16 @@ class SyscallTable:
         self.entries: list[Entry] = [self._unknown_entry(number) for number in range(TABLE_SIZE)]
 
     def add(
-        self, declaration: SyscallDeclaration | Handler, number: int | None = None, *, replace: bool = False
+        self, call: SyscallDeclaration | Handler, number: int | None = None, *, replace: bool = False
     ) -> None:
         """Bind a declaration (or a function marked with ``@syscall``) to its number.
 
         The number is looked up by name unless given. Raises PluginError for an unknown name without a number,
         a number outside the table, or one that is taken (unless ``replace``).
         """
+        declaration = call if isinstance(call, SyscallDeclaration) else getattr(call, "__syscall__", None)
         if not isinstance(declaration, SyscallDeclaration):
-            marked = getattr(declaration, "__syscall__", None)
-            if marked is None:
-                raise PluginError(f"{declaration!r} is not a system call: mark it with @syscall(name)")
-            declaration = marked
+            raise PluginError(f"{call!r} is not a system call: mark it with @syscall(name)")
         number = self.numbers.get(declaration.name) if number is None else number
         if number is None:
             raise PluginError(
