@@ -27,6 +27,7 @@ from jefeos.errors import BootError, ConfigError, KernelError
 from jefeos.hostfiles import HostStreams
 from jefeos.plugins import PluginHealth, Plugins, load_plugins
 from jefeos.proc.files import FdTable, FsState
+from jefeos.proc.futex import FutexTable
 from jefeos.proc.lifecycle import Lifecycle, initial_process
 from jefeos.proc.process import Process, ProcessTable
 from jefeos.proc.signals import Signal, Signals
@@ -119,6 +120,7 @@ class Kernel:
         self.vfs = Vfs(self.clock, self.memory.page_cache)
         self.processes = ProcessTable()
         self.signals = Signals()
+        self.futexes = FutexTable()
         self.lifecycle = Lifecycle(self)
         self.executor = Executor(self)
         self.terminals = TerminalDevices(self, self.clock)

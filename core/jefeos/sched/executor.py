@@ -153,7 +153,10 @@ class Executor:
             if self._clock is None:
                 self.engine.start_ticker(self.scheduler.tick_ms)
             while (task := pick()) is not None:
-                self._run(task)
+                try:
+                    self._run(task)
+                except Exception as bug:
+                    self._lost(task, bug)
                 if time.perf_counter_ns() >= deadline_ns:
                     break
             if not len(self.scheduler):
@@ -200,6 +203,15 @@ class Executor:
                 return
             if task.coroutine is not None and not self._suspended(task):
                 return
+
+    def _lost(self, task: Task, error: Exception) -> None:
+        """Something outside of any handler broke: take the task apart, whatever state it is in, and go on."""
+        self._bug(task, error)
+        self.current = None
+        try:
+            self.kernel.lifecycle.finish(task)
+        except Exception:
+            self.kernel.log.exception("bug in the kernel: task %d could not be taken apart", task.tid)
 
     def _suspended(self, task: Task) -> bool:
         """A call has just yielded ``task.token``. True if it goes on at once, False if the task is parked."""
