@@ -107,9 +107,10 @@ class Kernel:
             table = plugins.first(
                 "jefeos_syscall_table",
                 personality=personality.name,
-                names=personality.numbers,
+                names=personality.table.numbers,
                 config=config,
             )
+            table.add_all(personality.table.declared.values())
             personality.table = table
             plugins.collect("jefeos_register_syscalls", table=table)
         self.tracer: Tracer | None = None

@@ -8,7 +8,6 @@ serves all processes of its kind; per-process state is in the process.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -38,10 +37,9 @@ class Personality(ABC):
     """A system-call personality."""
 
     name: str
-    numbers: Mapping[str, int]
-    """The number of every call of this interface, with or without a handler."""
     table: SyscallTable
-    """Set by the kernel at boot; `jefeos_register_syscalls` has filled it, the personality's own plugin first."""
+    """Its own calls, with the number of every name it knows. At boot the kernel moves them into the table that the
+    hook `jefeos_syscall_table` gives, and lets plugins add to it."""
 
     @abstractmethod
     def recognises(self, head: bytes) -> bool:
