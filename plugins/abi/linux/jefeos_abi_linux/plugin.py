@@ -1,9 +1,20 @@
-"""Hooks of jefeos-abi-linux: the Linux x86-64 personality: system calls, structures, signal frames and ELF loading."""
+"""Hooks of jefeos-abi-linux: the Linux x86-64 personality. Its system calls come with it, in its table."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from jefeos.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from jefeos.personality import Personality
 
 JEFEOS_API = 1
 
-__all__ = ["JEFEOS_API", "hookimpl"]
+
+@hookimpl
+def jefeos_personalities() -> list[Personality]:
+    """One object for all Linux processes."""
+    from jefeos_abi_linux.personality import LinuxPersonality
+
+    return [LinuxPersonality()]
