@@ -1,4 +1,4 @@
-"""Descriptors: dup, pipe, close_range, fcntl.
+"""Descriptors: dup, pipe, close, flock, memfd_create, fcntl.
 
 fcntl is a table from command to function, `COMMANDS`; the commands about locks are in locking.py, those about
 seals in memfd.py.
@@ -19,6 +19,9 @@ from jefeos.vfs.file import File
 from jefeos.vfs.flags import O_CLOEXEC, O_DIRECT, O_LARGEFILE, O_NONBLOCK, O_PATH
 from jefeos.vfs.pipe import PipeFile
 
+from jefeos_abi_linux.files_common import file_of
+from jefeos_abi_linux.locking import LOCK_COMMANDS, flock_file, forget_locks
+from jefeos_abi_linux.memfd import F_SEAL_EXEC, F_SEAL_SEAL, SEAL_COMMANDS, make_memory_file
 from jefeos_abi_linux.structs import FOwnerEx
 
 FD_CLOEXEC: Final = 1
@@ -65,6 +68,9 @@ def _duplicate(task: Task, file: File, minimum: int, *, cloexec: bool) -> int:
 
 def _duplicate_at(task: Task, file: File, fd: int, *, cloexec: bool) -> int:
     file.ref()  # before the old file of that number goes: it may be the last holder of what this one needs
+    replaced = task.files.get(fd) if fd in task.files else None
+    if replaced is not None and replaced.inode.locks is not None:
+        forget_locks(task, replaced)
     try:
         task.files.install_at(fd, file, cloexec=cloexec)
     except KernelError:
@@ -123,8 +129,54 @@ def close_range(task: Task, first: UInt, last: UInt, flags: Flags) -> int:
             if flags & CLOSE_RANGE_CLOEXEC:
                 task.files.set_cloexec(fd, True)
             else:
-                task.files.close(fd)
+                close(task, fd)
     return 0
+
+
+@syscall("close")
+def close(task: Task, fd: Fd) -> int:
+    """close(2)."""
+    file = task.files.close(fd)
+    if file.inode.locks is not None:
+        forget_locks(task, file)
+    return 0
+
+
+@syscall("flock")
+def flock(task: Task, fd: Fd, operation: Int) -> MaybeAwait[int]:
+    """flock(2)."""
+    return flock_file(task, file_of(task, fd), operation)
+
+
+MFD_CLOEXEC: Final = 0x01
+MFD_ALLOW_SEALING: Final = 0x02
+MFD_NOEXEC_SEAL: Final = 0x08
+MFD_EXEC: Final = 0x10
+_MEMFD_NAME_MAX: Final = 249
+
+
+@syscall("memfd_create")
+def memfd_create(task: Task, name: UserPtr, flags: Flags) -> int:
+    """memfd_create(2). Huge pages are refused."""
+    if flags & ~(MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL | MFD_EXEC):
+        raise KernelError(Errno.EINVAL)
+    if flags & MFD_NOEXEC_SEAL and flags & MFD_EXEC:
+        raise KernelError(Errno.EINVAL)
+    try:
+        label = task.mm.read_cstr(name, _MEMFD_NAME_MAX + 1)
+    except KernelError as error:
+        raise KernelError(Errno.EINVAL if error.errno == Errno.ENAMETOOLONG else error.errno) from None
+    seals = 0 if flags & (MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL) else F_SEAL_SEAL
+    mode = 0o777
+    if flags & MFD_NOEXEC_SEAL:
+        seals |= F_SEAL_EXEC
+        mode = 0o666
+    file = make_memory_file(task, label, seals=seals, mode=mode)
+    try:
+        return task.files.install(file, cloexec=bool(flags & MFD_CLOEXEC))
+    except KernelError:
+        file.unref()
+        raise
 
 
 # --- fcntl ----------------------------------------------------------------------------------------------------
@@ -134,28 +186,18 @@ F_GETFD: Final = 1
 F_SETFD: Final = 2
 F_GETFL: Final = 3
 F_SETFL: Final = 4
-F_GETLK: Final = 5
-F_SETLK: Final = 6
-F_SETLKW: Final = 7
 F_SETOWN: Final = 8
 F_GETOWN: Final = 9
 F_SETSIG: Final = 10
 F_GETSIG: Final = 11
 F_SETOWN_EX: Final = 15
 F_GETOWN_EX: Final = 16
-F_OFD_GETLK: Final = 36
-F_OFD_SETLK: Final = 37
-F_OFD_SETLKW: Final = 38
 F_SETLEASE: Final = 1024
 F_GETLEASE: Final = 1025
 F_NOTIFY: Final = 1026
 F_DUPFD_CLOEXEC: Final = 1030
 F_SETPIPE_SZ: Final = 1031
 F_GETPIPE_SZ: Final = 1032
-F_ADD_SEALS: Final = 1033
-F_GET_SEALS: Final = 1034
-F_GET_RW_HINT: Final = 1035
-F_SET_FILE_RW_HINT: Final = 1038
 
 F_OWNER_PID: Final = 1
 F_OWNER_PGRP: Final = 2
@@ -294,5 +336,7 @@ COMMANDS: Final[dict[int, Callable[[Task, int, File, int], Any]]] = {
     F_GETLEASE: _getlease,
     F_SETLEASE: _refuse,
     F_NOTIFY: _refuse,
+    **LOCK_COMMANDS,
+    **SEAL_COMMANDS,
 }
 """What each command does: ``action(task, fd, file, argument)``."""

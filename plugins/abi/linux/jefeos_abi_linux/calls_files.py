@@ -1,4 +1,4 @@
-"""Files by name and by descriptor: open, close, the stat family, access, readlink, truncate, fallocate, sync.
+"""Files by name and by descriptor: open, the stat family, access, readlink, truncate, fallocate, sync.
 
 The old calls and their *at successors share one body each. What the path means is the Vfs's business; here are
 argument checks in Linux's order, and structures.
@@ -14,7 +14,7 @@ from jefeos.proc.signals import Signal
 from jefeos.proc.task import Task
 from jefeos.sched.wait import MaybeAwait
 from jefeos.syscall.declare import syscall
-from jefeos.syscall.types import CStr, Fd, Flags, Int, Long, Mode, Path, Size, UInt, UserPtr
+from jefeos.syscall.types import Fd, Flags, Int, Long, Mode, Path, Size, UInt, UserPtr
 from jefeos.vfs.file import File
 from jefeos.vfs.flags import (
     AT_EACCESS,
@@ -38,7 +38,6 @@ from jefeos.vfs.flags import (
     O_PATH,
     O_PATH_FLAGS,
     O_RDONLY,
-    O_RDWR,
     O_SYNC,
     O_TMPFILE,
     O_TMPFILE_BIT,
@@ -48,7 +47,6 @@ from jefeos.vfs.flags import (
     S_IFLNK,
     S_IFMT,
     S_IFREG,
-    W_OK,
 )
 from jefeos.vfs.path import Path as Place
 
@@ -64,7 +62,7 @@ STATX_RESERVED: Final = 0x8000_0000
 _ACCESS_MODES: Final = 7
 
 
-# --- open and close -------------------------------------------------------------------------------------------
+# --- open -----------------------------------------------------------------------------------------------------
 
 
 @syscall("open")
@@ -174,16 +172,6 @@ def install(task: Task, file: File, *, cloexec: bool = False) -> int:
     except KernelError:
         file.unref()
         raise
-
-
-@syscall("close")
-def close(task: Task, fd: Fd) -> int:
-    """close(2)."""
-    file = task.files.close(fd)
-    locks = file.inode.locks
-    if locks is not None:
-        task.kernel.vfs.locks.release_process(file.inode, task.process)
-    return 0
 
 
 # --- stat -----------------------------------------------------------------------------------------------------
