@@ -142,7 +142,7 @@ class AttributeCalls(Namespace):
         if size > FILE_SIZE_MAX:
             raise KernelError(Errno.EFBIG)
         if task.creds.fsuid != 0:
-            drop_set_id(inode)
+            drop_set_id(inode, task.creds)
         inode.truncate(size)
 
     # --- extended attributes -------------------------------------------------------------------------------

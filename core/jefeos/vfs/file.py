@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from jefeos.mm.pagecache import FileMapping
     from jefeos.sched.wait import MaybeAwait, WaitQueue
     from jefeos.vfs.path import Path
+    from jefeos.vfs.permissions import FsCredentials
 
 _SET_ID_BITS = S_ISUID | S_ISGID
 
@@ -55,8 +56,9 @@ class File:
 
     # True once flock, POSIX or OFD locks were taken through it: release then has to drop them.
     may_hold_locks: bool = False
-    # Set by the open of an unprivileged task: a write then takes the set-id bits off the file.
-    drops_set_id: bool = False
+    # Who opened it, unless that was the privileged user: a write then takes the set-id bits off the file. (Linux asks
+    # for the privileges of the writer.)
+    unprivileged: FsCredentials | None = None
 
     def __init__(self, inode: Inode, flags: int, path: Path | None = None) -> None:
         self.inode = inode
@@ -316,8 +318,8 @@ class RegularFile(SeekableFile):
             return 0
         inode = self.inode
         position = inode.size if self.flags & O_APPEND else self.position
-        if inode.mode & _SET_ID_BITS and self.drops_set_id:
-            drop_set_id(inode)
+        if inode.mode & _SET_ID_BITS and self.unprivileged is not None:
+            drop_set_id(inode, self.unprivileged)
         written = inode.write(position, data)
         self.position = position + written
         return written
@@ -332,8 +334,8 @@ class RegularFile(SeekableFile):
         inode = self.inode
         if self.flags & O_APPEND:  # pwrite(2), BUGS: on Linux, O_APPEND wins over the offset
             offset = inode.size
-        if inode.mode & _SET_ID_BITS and self.drops_set_id:
-            drop_set_id(inode)
+        if inode.mode & _SET_ID_BITS and self.unprivileged is not None:
+            drop_set_id(inode, self.unprivileged)
         return inode.write(offset, data)
 
     def _touch_accessed(self) -> None:
@@ -350,8 +352,8 @@ class RegularFile(SeekableFile):
         if size < 0:
             raise KernelError(Errno.EINVAL)
         inode = self.inode
-        if inode.mode & _SET_ID_BITS and self.drops_set_id:
-            drop_set_id(inode)
+        if inode.mode & _SET_ID_BITS and self.unprivileged is not None:
+            drop_set_id(inode, self.unprivileged)
         inode.truncate(size)
 
     def allocate(self, mode: int, offset: int, length: int) -> None:
@@ -447,10 +449,11 @@ class BytesFile(SeekableFile):
         return len(self.content)
 
 
-def drop_set_id(inode: Inode) -> None:
-    """An unprivileged write takes away S_ISUID, and S_ISGID where it means set-group-id (inode(7))."""
+def drop_set_id(inode: Inode, creds: FsCredentials) -> None:
+    """An unprivileged write takes away S_ISUID, and S_ISGID where it means set-group-id or the writer is not in the
+    group (inode(7))."""
     mode = inode.mode & ~S_ISUID
-    if mode & S_IXGRP:
+    if mode & S_IXGRP or inode.gid != creds.fsgid and inode.gid not in creds.groups:
         mode &= ~S_ISGID
     if mode != inode.mode:
         inode.set_attributes(mode=mode)

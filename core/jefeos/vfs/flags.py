@@ -87,6 +87,7 @@ S_ISGID: Final = 0o2000
 S_ISVTX: Final = 0o1000
 S_IXUGO: Final = 0o111
 S_IXGRP: Final = 0o010
+S_IWOTH: Final = 0o002
 PERMISSION_BITS: Final = 0o7777
 
 

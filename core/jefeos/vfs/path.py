@@ -61,6 +61,8 @@ class Dentry:
         child = self.children.get(name)
         if child is not None:
             return child
+        if self.deleted:
+            raise KernelError(Errno.ENOENT)
         directory = self.inode
         assert directory is not None
         inode: Inode | None
@@ -71,7 +73,7 @@ class Dentry:
                 raise
             inode = None
         child = Dentry(name, self, inode)
-        if directory.fs.cacheable_dentries and not self.deleted:
+        if directory.fs.cacheable_dentries:
             if len(self.children) >= CACHED_CHILDREN_LIMIT:
                 self.prune()
             self.children[name] = child

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from jefeos.errors import Errno, KernelError
 from jefeos.vfs.attributes import AttributeCalls
 from jefeos.vfs.devices import DeviceRegistry
-from jefeos.vfs.file import File, PathFile
+from jefeos.vfs.file import File, PathFile, drop_set_id
 from jefeos.vfs.flags import (
     O_ACCMODE,
     O_CREAT,
@@ -35,9 +35,12 @@ from jefeos.vfs.flags import (
     S_IFBLK,
     S_IFCHR,
     S_IFDIR,
+    S_IFIFO,
     S_IFLNK,
     S_IFMT,
     S_IFREG,
+    S_ISVTX,
+    S_IWOTH,
     W_OK,
     X_OK,
     MountFlags,
@@ -119,8 +122,10 @@ class Vfs(MountTable, AttributeCalls):
         file = inode.open(flags, OpenContext(self, task, place))
         if isinstance(file, File):
             if task.creds.fsuid != 0:
-                file.drops_set_id = True
+                file.unprivileged = task.creds
             if truncate:
+                if file.unprivileged is not None:
+                    drop_set_id(inode, file.unprivileged)
                 inode.truncate(0)
         return file
 
@@ -151,6 +156,7 @@ class Vfs(MountTable, AttributeCalls):
                 place = Path(*self.points.cross(walk.mount, child))
             if place.inode.is_directory:
                 raise KernelError(Errno.EISDIR)
+            _require_in_sticky(walk.dentry.inode, place.inode, task)
             return self.open_place(task, place, flags)
 
     def _create(self, task: Actor, directory: Path, name: bytes, flags: int, mode: int) -> MaybeAwait[File]:
@@ -168,7 +174,7 @@ class Vfs(MountTable, AttributeCalls):
     def _open_unnamed(self, task: Actor, path: bytes, flags: int, mode: int, at: Path | None) -> MaybeAwait[File]:
         if flags & O_TMPFILE != O_TMPFILE or flags & O_ACCMODE not in (O_WRONLY, O_RDWR):
             raise KernelError(Errno.EINVAL)
-        directory = self.resolve(task, path, at=at, want_directory=True)
+        directory = self.resolve(task, path, at=at, follow=not flags & O_NOFOLLOW, want_directory=True)
         if directory.mount.read_only:
             raise KernelError(Errno.EROFS)
         require_access(directory.inode, W_OK | X_OK, task.creds)
@@ -247,3 +253,12 @@ class Vfs(MountTable, AttributeCalls):
             file.close()
             raise KernelError(Errno.EAGAIN)
         return file
+
+
+def _require_in_sticky(directory: Inode | None, inode: Inode, task: Actor) -> None:
+    """Linux's may_create_in_sticky with protected_fifos and protected_regular off: O_CREAT does not open what is neither
+    and belongs to somebody else in a directory that anybody may write to."""
+    if directory is None or not (directory.mode & S_ISVTX and directory.mode & S_IWOTH):
+        return
+    if inode.mode & S_IFMT not in (S_IFREG, S_IFIFO) and inode.uid not in (directory.uid, task.creds.fsuid):
+        raise KernelError(Errno.EACCES)

@@ -345,7 +345,7 @@ class Ours:
             raise KernelError(9)
         file = self.slots[slot]
         # A write drops set-id bits if the writer is not privileged; we judge whoever opened the file.
-        file.drops_set_id = self.task.creds.fsuid != 0
+        file.unprivileged = self.task.creds if self.task.creds.fsuid else None
         return file
 
     def read(self, slot: int, count: int) -> bytes:
