@@ -186,3 +186,15 @@ def plugins_doctor() -> int:
     from jefeos.cli.plugins import doctor_command
 
     return doctor_command()
+
+
+@plugins.command("new")
+def plugins_new(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="Kind of plugin: fs, kernel, shells, ...")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its name on the command line.")],
+    folder: Annotated[str | None, typer.Argument(metavar="[DIR]", help="Where to (default: ./NAME).")] = None,
+) -> int:
+    """Write a package for a new plugin that installs, loads and passes its tests."""
+    from jefeos.cli.new import new_command
+
+    return new_command(kind, name, folder)
