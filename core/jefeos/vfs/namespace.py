@@ -87,8 +87,8 @@ class Namespace:
     def mkdir(self, task: Actor, path: bytes, mode: int, *, at: Path | None = None) -> Path:
         """mkdir(2)."""
         directory, name = self._place_for_new(task, path, at, is_directory=True)
-        mode = S_IFDIR | mode & (0o777 | S_ISVTX) & ~task.fs.umask
-        mode, uid, gid = ownership_of_new(directory.inode, mode, task.creds)
+        mode = S_IFDIR | mode & (0o777 | S_ISVTX)
+        mode, uid, gid = ownership_of_new(directory.inode, mode, task)
         inode = directory.inode.mkdir(name, mode, uid, gid)
         return Path(directory.mount, directory.dentry.add(name, inode))
 
@@ -102,8 +102,8 @@ class Namespace:
         directory, name = self._place_for_new(task, path, at)
         if kind in (S_IFCHR, S_IFBLK) and task.creds.fsuid != 0:
             raise KernelError(Errno.EPERM)
-        mode = kind | mode & PERMISSION_BITS & ~task.fs.umask
-        mode, uid, gid = ownership_of_new(directory.inode, mode, task.creds)
+        mode = kind | mode & PERMISSION_BITS
+        mode, uid, gid = ownership_of_new(directory.inode, mode, task)
         if kind == S_IFREG:
             inode = directory.inode.create(name, mode, uid, gid)
         else:
@@ -117,7 +117,7 @@ class Namespace:
         if len(target) >= PATH_MAX:
             raise KernelError(Errno.ENAMETOOLONG)
         directory, name = self._place_for_new(task, path, at)
-        _, uid, gid = ownership_of_new(directory.inode, 0, task.creds)
+        _, uid, gid = ownership_of_new(directory.inode, 0, task)
         inode = directory.inode.symlink(name, target, uid, gid)
         return Path(directory.mount, directory.dentry.add(name, inode))
 

@@ -131,9 +131,11 @@ def require_delete(directory: Path, victim: Inode, creds: FsCredentials, *, as_d
         raise KernelError(Errno.ENOENT)
 
 
-def ownership_of_new(directory: Inode, mode: int, creds: FsCredentials) -> tuple[int, int, int]:
-    """Mode, uid and gid of a new node: a set-group-id directory hands down its group, and the bit itself to
-    directories; a file may have the bit only if its maker belongs to the group."""
+def ownership_of_new(directory: Inode, mode: int, task: Actor) -> tuple[int, int, int]:
+    """Mode, uid and gid of a new node that was asked for with ``mode``: a set-group-id directory hands down its
+    group, and the bit itself to directories; a file may have the bit only if its maker belongs to the group. The
+    umask comes last."""
+    creds = task.creds
     gid = creds.fsgid
     if directory.mode & S_ISGID:
         gid = directory.gid
@@ -141,4 +143,4 @@ def ownership_of_new(directory: Inode, mode: int, creds: FsCredentials) -> tuple
             mode |= S_ISGID
         elif mode & (S_ISGID | S_IXGRP) == S_ISGID | S_IXGRP and creds.fsuid != 0 and not in_group(gid, creds):
             mode &= ~S_ISGID
-    return mode, creds.fsuid, gid
+    return mode & ~task.fs.umask, creds.fsuid, gid

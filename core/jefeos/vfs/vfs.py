@@ -165,8 +165,8 @@ class Vfs(MountTable, AttributeCalls):
         if directory.mount.read_only:
             raise KernelError(Errno.EROFS)
         require_create(directory, task.creds)
-        mode = S_IFREG | mode & PERMISSION_BITS & ~task.fs.umask
-        mode, uid, gid = ownership_of_new(directory.inode, mode, task.creds)
+        mode = S_IFREG | mode & PERMISSION_BITS
+        mode, uid, gid = ownership_of_new(directory.inode, mode, task)
         inode = directory.inode.create(name, mode, uid, gid)
         place = Path(directory.mount, directory.dentry.add(name, inode))
         return self._finish_open(task, place, flags, truncate=False)
@@ -178,8 +178,8 @@ class Vfs(MountTable, AttributeCalls):
         if directory.mount.read_only:
             raise KernelError(Errno.EROFS)
         require_access(directory.inode, W_OK | X_OK, task.creds)
-        mode = S_IFREG | mode & PERMISSION_BITS & ~task.fs.umask
-        mode, uid, gid = ownership_of_new(directory.inode, mode, task.creds)
+        mode = S_IFREG | mode & PERMISSION_BITS
+        mode, uid, gid = ownership_of_new(directory.inode, mode, task)
         inode = directory.inode.create_unnamed(mode, uid, gid)
         inode.linkable = not flags & O_EXCL
         dentry = Dentry(b"#%d" % inode.ino, directory.dentry, inode)
@@ -256,8 +256,8 @@ class Vfs(MountTable, AttributeCalls):
 
 
 def _require_in_sticky(directory: Inode | None, inode: Inode, task: Actor) -> None:
-    """Linux's may_create_in_sticky with protected_fifos and protected_regular off: O_CREAT does not open what is neither
-    and belongs to somebody else in a directory that anybody may write to."""
+    """Linux's may_create_in_sticky with protected_fifos and protected_regular off: O_CREAT does not open what is
+    neither and belongs to somebody else in a directory that anybody may write to."""
     if directory is None or not (directory.mode & S_ISVTX and directory.mode & S_IWOTH):
         return
     if inode.mode & S_IFMT not in (S_IFREG, S_IFIFO) and inode.uid not in (directory.uid, task.creds.fsuid):

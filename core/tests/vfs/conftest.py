@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from attrs import define
-
 from jefeos.mm.frames import FrameAllocator
 from jefeos.mm.pagecache import PageCache
 from jefeos.proc.credentials import Credentials

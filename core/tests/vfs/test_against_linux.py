@@ -17,7 +17,6 @@ from pathlib import Path as HostPath
 from typing import Any
 
 import pytest
-
 from jefeos.errors import KernelError
 from jefeos.vfs import flags as f
 
