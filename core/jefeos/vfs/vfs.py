@@ -46,6 +46,7 @@ from jefeos.vfs.flags import (
     MountFlags,
 )
 from jefeos.vfs.inode import Clock, Inode, OpenContext
+from jefeos.vfs.locks import LockManager
 from jefeos.vfs.lookup import Walk, resolve_cached
 from jefeos.vfs.mounts import MountTable
 from jefeos.vfs.path import Dentry, Path
@@ -76,6 +77,7 @@ class Vfs(MountTable, AttributeCalls):
         super().__init__(clock)
         self.page_cache = page_cache
         self.devices = DeviceRegistry()
+        self.locks = LockManager()
 
     # --- open ----------------------------------------------------------------------------------------------
 
