@@ -203,18 +203,6 @@ class Kernel:
             failure = KernelError(13, name.decode("utf-8", "replace"))
         raise failure
 
-    def run_program(self, argv: list[bytes]) -> int:
-        """``jefeos run``: one program on the host's standard streams; its status."""
-        from jefeos.session import run_program
-
-        return run_program(self, argv)
-
-    def run_console(self) -> int:
-        """``jefeos boot``: the console until its first program ends; its status."""
-        from jefeos.session import run_console
-
-        return run_console(self)
-
     # -- running -----------------------------------------------------------------------------------------------
 
     def run_until_exit(self, process: Process, timeout_s: float | None = None) -> int | None:

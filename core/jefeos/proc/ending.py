@@ -88,7 +88,8 @@ class Endings:
             return
         kernel, process = self.kernel, task.process
         task.leave_queues()
-        kernel.executor.scheduler.remove(task)
+        if task.state is TaskState.RUNNABLE and not task.is_current:
+            kernel.executor.scheduler.remove(task)
         task.state = TaskState.DEAD
         coroutine, task.coroutine = task.coroutine, None
         if coroutine is not None:

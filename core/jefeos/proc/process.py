@@ -46,7 +46,7 @@ class ProcessState(Enum):
     REAPED = "reaped"
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Process:
     """A process (thread group). Times are in nanoseconds of the kernel's monotonic clock."""
 
@@ -119,6 +119,9 @@ class Process:
     def limit(self, which: RLimit) -> int:
         """The soft limit."""
         return self.rlimits[which][0]
+
+    def __repr__(self) -> str:
+        return f"<Process {self.pid} {self.name.decode('utf-8', 'replace')} {self.state.name}>"
 
     # -- stop and continue ---------------------------------------------------------------------------------
 

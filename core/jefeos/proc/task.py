@@ -53,7 +53,7 @@ class Work(IntFlag):
     """`saved_mask` is to be put back (sigsuspend, ppoll, pselect) if no handler runs."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Task:
     """A thread. ``tid`` of the first thread of a process is the process's pid."""
 
@@ -110,6 +110,9 @@ class Task:
     def is_current(self) -> bool:
         """Whether the task is the one being run right now."""
         return self.kernel.executor.current is self
+
+    def __repr__(self) -> str:
+        return f"<Task {self.tid} {self.state.name} of {self.process!r}>"
 
     # -- waiting: called by the executor and by wait queues ------------------------------------------------
 

@@ -64,10 +64,8 @@ class RoundRobinScheduler(Scheduler):
         return self._queue.popleft() if self._queue else None
 
     def remove(self, task: Task) -> None:
-        try:
+        if task in self._queue:
             self._queue.remove(task)
-        except ValueError:
-            pass
 
     def __len__(self) -> int:
         return len(self._queue)
