@@ -22,6 +22,7 @@ from jefeos.sched.wait import MaybeAwait, WaitQueue
 from jefeos.vfs.file import File, SeekableFile
 from jefeos.vfs.flags import (
     O_ACCMODE,
+    O_APPEND,
     O_RDONLY,
     O_WRONLY,
     POLL_READABLE,
@@ -198,55 +199,16 @@ class HostRegularInode(Inode):
         self.refresh()
 
     def refresh(self) -> None:
-        try:
-            host = os.fstat(self.descriptor)
-        except OSError as error:
-            raise kernel_error(error) from None
+        host = host_call(lambda: os.fstat(self.descriptor))
         self.size = host.st_size
         self.mtime_ns = host.st_mtime_ns
 
     def open(self, flags: int, context: OpenContext) -> MaybeAwait[File]:
-        """Opened again through /proc/PID/fd: it shares the position, which the host keeps."""
-        return HostRegularFile(self, flags, context.path)
+        """Opened again through /proc/PID/fd: another position in the same file."""
+        return ReopenedHostFile(self, flags, context.path)
 
-    def sync(self) -> None:
-        try:
-            os.fsync(self.descriptor)
-        except OSError as error:
-            raise kernel_error(error) from None
-
-
-class HostRegularFile(SeekableFile):
-    """A redirected regular file. The position is the host's, shared with whoever started us, as natively."""
-
-    inode: HostRegularInode
-
-    def read(self, count: int) -> bytes:
-        if not self.readable:
-            raise KernelError(Errno.EBADF)
-        try:
-            data = os.read(self.inode.descriptor, count)
-        except OSError as error:
-            raise kernel_error(error) from None
-        self.position += len(data)
-        return data
-
-    def write(self, data: bytes) -> int:
-        if not self.writable:
-            raise KernelError(Errno.EBADF)
-        try:
-            return write_all(self.inode.descriptor, data)
-        except OSError as error:
-            raise kernel_error(error) from None
-
-    def pread(self, count: int, offset: int) -> bytes:
-        return self._at(offset, lambda: self.read(count))
-
-    def pwrite(self, data: bytes, offset: int) -> int:
-        return self._at(offset, lambda: self.write(data))
-
-    def _at(self, offset: int, transfer: Callable[[], T]) -> T:
-        """Transfer at another position and come back: pread is not there on every host."""
+    def transfer_at(self, offset: int, transfer: Callable[[], T]) -> T:
+        """Do `transfer` at another position of the descriptor and come back: pread is not there on every host."""
         before = self.seek(0, SEEK_CUR)
         self.seek(offset, SEEK_SET)
         try:
@@ -254,23 +216,89 @@ class HostRegularFile(SeekableFile):
         finally:
             self.seek(before, SEEK_SET)
 
+    def transfer_read(self, count: int) -> bytes:
+        """Read at the descriptor's position."""
+        return host_call(lambda: os.read(self.descriptor, count))
+
+    def transfer_write(self, data: bytes) -> int:
+        """Write at the descriptor's position."""
+        return host_call(lambda: write_all(self.descriptor, data))
+
+    def seek(self, offset: int, whence: int) -> int:
+        """Move the descriptor's position."""
+        return host_call(lambda: os.lseek(self.descriptor, offset, whence))
+
+    def truncate(self, size: int) -> None:
+        host_call(lambda: os.truncate(self.descriptor, size))
+
+    def sync(self) -> None:
+        host_call(lambda: os.fsync(self.descriptor))
+
+
+def host_call(call: Callable[[], T]) -> T:
+    """Call the host; its error becomes the guest's."""
+    try:
+        return call()
+    except OSError as error:
+        raise kernel_error(error) from None
+
+
+class HostRegularFile(SeekableFile):
+    """A redirected regular file. The position is the host's, shared with whoever started us, as natively."""
+
+    inode: HostRegularInode
+
+    def _require(self, allowed: bool) -> None:
+        if not allowed:
+            raise KernelError(Errno.EBADF)
+
+    def read(self, count: int) -> bytes:
+        self._require(self.readable)
+        data = self.inode.transfer_read(count)
+        self.position += len(data)
+        return data
+
+    def write(self, data: bytes) -> int:
+        self._require(self.writable)
+        return self.inode.transfer_write(data)
+
+    def pread(self, count: int, offset: int) -> bytes:
+        self._require(self.readable)
+        return self.inode.transfer_at(offset, lambda: self.inode.transfer_read(count))
+
+    def pwrite(self, data: bytes, offset: int) -> int:
+        self._require(self.writable)
+        return self.inode.transfer_at(offset, lambda: self.inode.transfer_write(data))
+
     def seek(self, offset: int, whence: int) -> int:
         if whence not in (SEEK_SET, SEEK_CUR, SEEK_END):
             raise KernelError(Errno.EINVAL)
-        try:
-            self.position = os.lseek(self.inode.descriptor, offset, whence)
-        except OSError as error:
-            raise kernel_error(error) from None
+        self.position = self.inode.seek(offset, whence)
         return self.position
 
     def truncate(self, size: int) -> None:
         if not self.writable or size < 0:
             raise KernelError(Errno.EINVAL)
-        try:
-            os.truncate(self.inode.descriptor, size)
-        except OSError as error:
-            raise kernel_error(error) from None
+        self.inode.truncate(size)
 
     @property
     def label(self) -> bytes:
         return b"host:[%d]" % self.inode.descriptor
+
+
+class ReopenedHostFile(HostRegularFile):
+    """A redirected regular file opened a second time: its position is its own."""
+
+    def read(self, count: int) -> bytes:
+        data = self.pread(count, self.position)
+        self.position += len(data)
+        return data
+
+    def write(self, data: bytes) -> int:
+        offset = self._end() if self.flags & O_APPEND else self.position
+        written = self.pwrite(data, offset)
+        self.position = offset + written
+        return written
+
+    def seek(self, offset: int, whence: int) -> int:
+        return SeekableFile.seek(self, offset, whence)

@@ -36,10 +36,12 @@ _STATE_NAMES = {
 
 def state_letter(process: Process, task: Task | None = None) -> bytes:
     """R, S, D, T or Z: of one thread, or of the first one."""
-    if process.is_dead or not process.tasks:
+    if process.is_dead:
         return b"Z"
     if process.state is ProcessState.STOPPED:
         return b"T"
+    if task is None and not process.tasks:
+        return b"S"  # the kernel's own process, which has no thread
     task = task or process.tasks[0]
     if task.is_current or task.state is TaskState.RUNNABLE:
         return b"R"

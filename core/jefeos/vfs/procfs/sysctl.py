@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 HOST_NAME_MAX = 64
 OSTYPE = b"Linux"
-DEFAULT_RELEASE = b"6.6.0-jefeos"
+DEFAULT_RELEASE = b"6.1.0-jefeos"
 DEFAULT_VERSION = b"#1 SMP JefeOS"
 
 _CONSTANTS: Mapping[str, bytes] = {
