@@ -33,7 +33,24 @@ DIGITS = re.compile(rb"[0-9]+")
 SPECIAL_PARAMETERS = b"@*#?-$!0123456789"
 BLANKS = b" \t"
 WORD_END = b" \t\n|&;<>()"
-OPERATORS = (b"&&", b"||", b";;", b"<<", b">>", b"<&", b">&", b"<>", b">|", b"|", b"&", b";", b"<", b">", b"(", b")")
+OPERATORS = (
+    b"&&",
+    b"||",
+    b";;",
+    b"<<",
+    b">>",
+    b"<&",
+    b">&",
+    b"<>",
+    b">|",
+    b"|",
+    b"&",
+    b";",
+    b"<",
+    b">",
+    b"(",
+    b")",
+)
 REDIRECTIONS = {b"<": 0, b"<>": 0, b"<&": 0, b">": 1, b">>": 1, b">|": 1, b">&": 1}
 PARAMETER_OPERATORS = (b":-", b":=", b":?", b":+", b"%%", b"##", b"-", b"=", b"?", b"+", b"%", b"#")
 RESERVED_WORDS = frozenset(b"if then else elif fi do done case esac while until for { } function".split())
@@ -304,7 +321,10 @@ class _Parser:
     def braced(self, quoted: bool) -> Parameter:
         """``${...}``, the opening brace already passed."""
         text = self.text
-        is_length = text[self.position : self.position + 1] == b"#" and text[self.position + 1 : self.position + 2] != b"}"
+        is_length = (
+            text[self.position : self.position + 1] == b"#"
+            and text[self.position + 1 : self.position + 2] != b"}"
+        )
         start = self.position + is_length
         match = NAME.match(text, start) or DIGITS.match(text, start)
         name = match[0] if match else text[start : start + 1]
@@ -341,7 +361,13 @@ class _Parser:
                 self.position += 1
                 parts += self.double_quoted()
                 continue
-            if byte == ord("\\") and text[self.position + 1 : self.position + 2] in (b"$", b"`", b'"', b"\\", b"}"):
+            if byte == ord("\\") and text[self.position + 1 : self.position + 2] in (
+                b"$",
+                b"`",
+                b'"',
+                b"\\",
+                b"}",
+            ):
                 self.position += 1
             elif byte in b"$`":
                 part = self.dollar_or_backquote(quoted=True)

@@ -81,7 +81,12 @@ def _bracket(marked: Marked, position: int) -> tuple[frozenset[int], int] | None
         if byte == ord("]") and not quoted and not first:
             return (ANY - accepted if inverted else frozenset(accepted)), position + 1
         first = False
-        if byte == ord("[") and not quoted and position + 1 < end and marked[position + 1] == (ord(":"), False):
+        if (
+            byte == ord("[")
+            and not quoted
+            and position + 1 < end
+            and marked[position + 1] == (ord(":"), False)
+        ):
             close = _find(marked, b":]", position + 2)
             name = bytes(item[0] for item in marked[position + 2 : close]) if close > 0 else b""
             if name in _CLASSES:

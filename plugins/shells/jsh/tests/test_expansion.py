@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-
 from jefeos_shell_jsh import expansion, pattern
 from jefeos_shell_jsh.expansion import ExpansionError, ListFolder, RunScript, expand_fields
 from jefeos_shell_jsh.parser import parse
@@ -162,7 +161,18 @@ POSITIONAL = [b"first", b"second one", b"", b"*.txt"]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("names")
-    for name in ("a.txt", "b.txt", "c.txt", "1st", "sub/a.txt", "sub/b.txt", ".hidden", "sp ace", "[", "empty/.x"):
+    for name in (
+        "a.txt",
+        "b.txt",
+        "c.txt",
+        "1st",
+        "sub/a.txt",
+        "sub/b.txt",
+        ".hidden",
+        "sp ace",
+        "[",
+        "empty/.x",
+    ):
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         path.touch()
@@ -208,7 +218,7 @@ def test_random_words_split_as_in_a_real_shell(
 
 
 def test_substitutions_are_asked_for_and_split() -> None:
-    assert fields(b"echo $(a b) \"$(c  d)\"") == [b"echo", b"[a", b"b]", b"[c  d]"]
+    assert fields(b'echo $(a b) "$(c  d)"') == [b"echo", b"[a", b"b]", b"[c  d]"]
     assert fields(b"echo `x`y") == [b"echo", b"[x]y"]
 
 
