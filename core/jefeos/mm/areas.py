@@ -151,7 +151,7 @@ class AreaSpace(UserMemory):
     def _place(self, hint: int, length: int) -> int:
         """Choose an address for ``length`` bytes, the hint's if that is free."""
         if hint:
-            hint = page_up(max(hint, LOWEST_ADDRESS))
+            hint = max(hint & ~PAGE_MASK, LOWEST_ADDRESS)
             if hint + length <= TASK_SIZE and self._is_gap(hint, hint + length):
                 return hint
         return self.find_gap(length)

@@ -185,7 +185,7 @@ class AddressSpace(AreaSpace):
         old_length = page_up(old_length)
         new_length = page_up(new_length)
         if new_length > TASK_SIZE:
-            raise KernelError(Errno.EINVAL if fixed_at is not None else Errno.ENOMEM)
+            raise KernelError(Errno.EINVAL)
         if fixed_at is not None:
             if not may_move or fixed_at & PAGE_MASK or fixed_at < 0 or fixed_at + new_length > TASK_SIZE:
                 raise KernelError(Errno.EINVAL)
@@ -201,7 +201,7 @@ class AddressSpace(AreaSpace):
             self._remove(fixed_at, fixed_at + new_length)
         if old_length >= new_length:
             if old_length > new_length:
-                self._remove(old + new_length, old + old_length)
+                self.unmap(old + new_length, old_length - new_length)
             if fixed_at is None:
                 return old
             old_length = new_length

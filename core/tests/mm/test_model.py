@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import partial
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -392,11 +393,8 @@ class Machine(RuleBasedStateMachine):
         for model in self.models:
             space = model.space
             pages = 0
-            for page in range(FIRST - 64, HEAP + 16):
-                entry = space.entry(page * PAGE)
+            for page, entry in self.entries(space):
                 content = model.pages.get(page)
-                if not entry:
-                    continue
                 pages += 1
                 assert content is not None, "a page where nothing is mapped"
                 pfn = (entry & paging.PTE_ADDRESS_MASK) >> 12
@@ -431,6 +429,12 @@ class Machine(RuleBasedStateMachine):
         assert not any(references[pfn] for pfn in free)
         assert self.memory.frames.free_count == self.memory.frames.total - len(held)
 
+    def entries(self, space):
+        for slot, leaf in space._leaves.items():
+            for index, entry in enumerate(self.engine.ram_words[leaf : leaf + 512].tolist()):
+                if entry:
+                    yield slot << 9 | index, entry
+
     def check_areas(self, model):
         space = model.space
         vmas = space.vmas
@@ -438,7 +442,7 @@ class Machine(RuleBasedStateMachine):
         assert space.virtual_bytes == sum(v.length for v in vmas) == len(model.pages) * PAGE
         mapped = {p for v in vmas for p in range(v.start >> 12, v.end >> 12)}
         assert mapped == model.pages.keys()
-        for below, above in zip(vmas, vmas[1:]):  # noqa: B905
+        for below, above in pairwise(vmas):
             assert below.end <= above.start
             assert not below.joins(above)
         for vma in vmas:
