@@ -31,6 +31,8 @@ What the kernel owes the engine:
 * Pages that a program may write are NX (see ARCHITECTURE, section 3): flip them on the execution fault.
 * ``invalidate_code`` when a frame that ever held executed code has new content and is mapped executable again.
   Stores by programs are noticed by themselves; stores through `Engine.ram` are not.
+* ``is_code_safe`` before a frame becomes executable, and ``guard_code`` if it is not: some engines must be kept
+  from certain instructions. Without it a hostile program can end the host process.
 * Every address space holds the entries of `Engine.kernel_entries` in its top-level table.
 
 Time: a ticker thread makes `run` return at a steady period (`ticked`), for preemption in real time; with
@@ -156,6 +158,17 @@ class Engine(ABC):
     @abstractmethod
     def invalidate_code(self, address: int, length: int) -> None:
         """Forget translated code of the frames now mapped executable there. Works inside callbacks."""
+
+    @abstractmethod
+    def is_code_safe(self, frame: int) -> bool:
+        """Whether a frame may become executable without more ado. Ask once for each new content of a frame.
+
+        False is rare. Then call `guard_code` wherever the frame is mapped executable, before anything runs there.
+        """
+
+    @abstractmethod
+    def guard_code(self, address: int) -> None:
+        """Protect the host from the page that is now executable at ``address`` of the loaded address space."""
 
     @abstractmethod
     def close(self) -> None:

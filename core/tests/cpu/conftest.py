@@ -83,6 +83,11 @@ class Guest:
             first = target if first is None else first
             self.poke(target, content[offset : offset + paging.PAGE_SIZE])
             self.set_entry(address + offset, (target << paging.PAGE_SHIFT) | flags, cr3)
+            if not flags & paging.PTE_NX and not cr3 and not self.engine.is_code_safe(target):
+                loaded = self.engine.current_cr3
+                self.engine.set_cr3(self.cr3)
+                self.engine.guard_code(address + offset)
+                self.engine.set_cr3(loaded)
         assert first is not None
         return first
 

@@ -43,7 +43,17 @@ def random_code(rng: random.Random) -> bytes:
 
 def random_address(rng: random.Random) -> int:
     base = rng.choice(
-        (DATA, DATA, CODE, STACK_TOP - 256, 0, 1 << 47, (1 << 47) - 4096, 0xFFFF_8000_0000_1000, (1 << 64) - 8)
+        (
+            DATA,
+            DATA,
+            CODE,
+            STACK_TOP - 256,
+            0,
+            1 << 47,
+            (1 << 47) - 4096,
+            0xFFFF_8000_0000_1000,
+            (1 << 64) - 8,
+        )
     )
     return (base + rng.randrange(-64, 4096)) & ((1 << 64) - 1)
 

@@ -32,7 +32,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from jefeos.cpu import paging
 from jefeos.cpu.engine import (
@@ -46,6 +46,7 @@ from jefeos.cpu.engine import (
 from jefeos.cpu.registers import REGISTER_COUNT, FaultCode, Reg, Vector
 from jefeos.cpu.unicorn import library as uc
 from jefeos.cpu.unicorn.fpu import FpuAccess
+from jefeos.cpu.unicorn.guard import MAX_INSTRUCTION_BYTES, CodeGuard, is_cut, is_deadly, is_suspect
 from jefeos.cpu.unicorn.machine import EMPTY_CR3, KERNEL_PML4_INDEX, RESERVED_BYTES, Machine, add_hook
 from jefeos.cpu.unicorn.ticker import Ticker
 from jefeos.errors import BootError, UsageError
@@ -111,6 +112,7 @@ class UnicornEngine(Engine):
         self._all_count = ctypes.c_int(REGISTER_COUNT)
         self._cr3_id = ctypes.c_int(uc.UcReg.CR3)
         self._fpu = FpuAccess(lib, machine.handle)
+        self._guard = CodeGuard(lib, machine.handle)
         self._scratch = machine.new_context()
         self._pristine = machine.new_context()
 
@@ -122,6 +124,7 @@ class UnicornEngine(Engine):
         self._kept = machine.new_context()
         self._exception: ExceptionHandler = _unattached
         self._interrupt: InterruptHandler = _unattached
+        self._page_fault: PageFaultHandler = _unattached
         self._ticker = Ticker(self._on_tick, self._repeat_stop)
         self._hooks: list[Any] = []
         self._time_stamp: Callable[[], int] | None = None
@@ -145,6 +148,7 @@ class UnicornEngine(Engine):
         self._attached = True
         self._exception = exception
         self._interrupt = interrupt
+        self._page_fault = page_fault
         self._hook(uc.HOOK_INSN, uc.PlainCallback(self._syscall_callback(syscall)), uc.INS_SYSCALL)
         self._hook(uc.HOOK_INSN, uc.PlainCallback(self._on_sysenter), uc.INS_SYSENTER)
         self._hook(uc.HOOK_INSN, uc.PlainCallback(self._on_port), uc.INS_OUT)
@@ -178,6 +182,8 @@ class UnicornEngine(Engine):
                     self._raise_refused()
                 elif code:
                     self._raise_error(code)
+                elif self._guard.active and not self._ended:
+                    self._check_guarded()
                 if self._ended or self.ticked or self._stop_requested or max_instructions:
                     break
         finally:
@@ -282,7 +288,7 @@ class UnicornEngine(Engine):
         cr2_id, cr2_at = ctypes.c_int(uc.UcReg.CR2), ctypes.byref(ctypes.c_uint64.from_buffer(cr2))
         page_fault_vector, user = int(Vector.PAGE_FAULT), int(FaultCode.USER)
 
-        refused = self._refused
+        refused, guard = self._refused, self._guard
 
         def callback(_handle: int, vector: int) -> None:
             if refused:
@@ -298,7 +304,9 @@ class UnicornEngine(Engine):
                 if vector == page_fault_vector:
                     read(handle, cr2_id, cr2_at)
                     address, error = cr2[0], state[error_code]
-                    if not error & user and address >= paging.CANONICAL_LOW_END:
+                    if guard.active and self._is_before_guarded(address):
+                        stop(handle)
+                    elif not error & user and address >= paging.CANONICAL_LOW_END:
                         self._ended = True
                         stop(handle)
                         self._exception(Vector.GENERAL_PROTECTION, 0)
@@ -361,6 +369,38 @@ class UnicornEngine(Engine):
         self.flush_tlb()
         self._ended = True
         self._exception(vector, 0)
+
+    def _check_guarded(self) -> None:
+        """The run may have ended at a guarded address: raise #UD, or step over what only looked like it."""
+        rip = self.get(Reg.RIP)
+        if rip not in self._guard.active:
+            return
+        code = self._code_at(rip, MAX_INSTRUCTION_BYTES)
+        if is_deadly(code):
+            self._ended = True
+            self._exception(Vector.INVALID_OPCODE, 0)
+        elif is_cut(code):  # the rest is on a page that is not there yet
+            missing = (rip + len(code)) & _MASK64
+            self._ended = not self._page_fault(missing, int(FaultCode.USER | FaultCode.FETCH))
+        elif not self.ticked and not self._stop_requested:
+            self._guard.lift()
+            was_counting = self._counting
+            if not was_counting:
+                self._switch_counting()
+            zero, one = ctypes.c_uint64(0), ctypes.c_size_t(1)
+            code_ = self._lib.start(self._handle, ctypes.c_uint64(rip), zero, zero, one)
+            if not was_counting:
+                self._switch_counting()
+            self._guard.switch(self.current_cr3)
+            if self._refused:
+                self._raise_refused()
+            elif code_:
+                self._raise_error(code_)
+
+    def _is_before_guarded(self, address: int) -> bool:
+        """Whether a fault is the library's own: at a guarded first byte of a page it fetches the page before too."""
+        rip = self.get(Reg.RIP)
+        return not rip & paging.PAGE_MASK and rip in self._guard.active and address == rip - paging.PAGE_SIZE
 
     def _raise_error(self, code: int) -> None:
         """An error of the library that ended the run, as the program's exception."""
@@ -444,6 +484,8 @@ class UnicornEngine(Engine):
     def set_cr3(self, physical_address: int) -> None:
         self.current_cr3 = physical_address
         self._load_cr3(physical_address)
+        if self._guard.used:
+            self._guard.switch(physical_address)
 
     def flush_tlb(self) -> None:
         self._load_cr3(self.current_cr3)
@@ -464,6 +506,29 @@ class UnicornEngine(Engine):
                 first, last = ctypes.c_uint64(page), ctypes.c_uint64(page + paging.PAGE_SIZE)
                 self._lib.control(self._handle, uc.CTL_TB_REMOVE_CACHE, first, last)
             page += paging.PAGE_SIZE
+
+    def is_code_safe(self, frame: int) -> bool:
+        start = frame << paging.PAGE_SHIFT
+        return not is_suspect(self.ram[start : start + paging.PAGE_SIZE])
+
+    def guard_code(self, address: int) -> None:
+        page = address & ~paging.PAGE_MASK
+        self._guard.guard(self.current_cr3, page, self._code_at(page, paging.PAGE_SIZE))
+
+    def _code_at(self, address: int, length: int) -> bytes:
+        """Bytes that could be fetched, up to the first page that cannot."""
+        parts = []
+        wanted = paging.PTE_PRESENT | paging.PTE_USER
+        while length:
+            entry = paging.walk(self.ram_words, self.current_cr3, address)
+            if entry & wanted != wanted or entry & paging.PTE_NX:
+                break
+            start = (entry & paging.PTE_ADDRESS_MASK) + (address & paging.PAGE_MASK)
+            count = min(length, paging.PAGE_SIZE - (address & paging.PAGE_MASK))
+            parts.append(bytes(self.ram[start : start + count]))
+            address += count
+            length -= count
+        return b"".join(parts)
 
     def close(self) -> None:
         if self._closed:
@@ -492,5 +557,5 @@ def _vector_of(code: int) -> Vector:
     return Vector.MACHINE_CHECK  # a page table entry points outside RAM
 
 
-def _unattached(vector: int, error_code: int = 0) -> None:
+def _unattached(vector: int, error_code: int = 0) -> NoReturn:
     raise UsageError(f"exception {vector} in an engine without callbacks (error code {error_code})")

@@ -47,6 +47,7 @@ INS_SYSENTER: Final = 700
 # uc_ctl packs the direction, the number of arguments and the command into one int (unicorn.h, UC_CTL).
 _CTL_WRITE: Final = 1 << 30
 CTL_EXITS_ENABLE: Final = _CTL_WRITE | 1 << 26 | 4
+CTL_EXITS_SET: Final = _CTL_WRITE | 2 << 26 | 6
 CTL_CPU_MODEL: Final = _CTL_WRITE | 1 << 26 | 7
 CTL_TB_REMOVE_CACHE: Final = _CTL_WRITE | 2 << 26 | 9
 CTL_TB_FLUSH: Final = _CTL_WRITE | 10
