@@ -12,7 +12,8 @@ from jefeos.proc.process import Process
 from jefeos.proc.task import Task
 from jefeos.structs import Struct, raw
 from jefeos.syscall.declare import syscall
-from jefeos.syscall.types import CStr, Flags, Int, Size, UInt, ULong, UserPtr
+from jefeos.syscall.types import Flags, Int, Size, UInt, ULong, UserPtr
+
 from jefeos_abi_linux.calls_identity import find_process
 
 UTS_BYTES: Final = 65
@@ -355,15 +356,3 @@ def iopl(task: Task, level: UInt) -> int:
 def ioperm(task: Task, first: ULong, count: ULong, on: Int) -> int:
     """ioperm(2)."""
     raise KernelError(Errno.EINVAL if first + count > 65536 else Errno.EPERM)
-
-
-@syscall("swapon")
-def swapon(task: Task, path: CStr, flags: Int) -> int:
-    """swapon(2): there is no swapping."""
-    raise KernelError(Errno.EPERM if not task.creds.privileged else Errno.EINVAL)
-
-
-@syscall("swapoff")
-def swapoff(task: Task, path: CStr) -> int:
-    """swapoff(2)."""
-    raise KernelError(Errno.EPERM if not task.creds.privileged else Errno.EINVAL)
