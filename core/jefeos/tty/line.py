@@ -237,9 +237,11 @@ class LineDiscipline:
             self._flushed = True
             self.flush_input()
         if self.termios.iflag & InputFlag.IXON:
-            self.start()
+            self.stopped = False  # what was held back goes out with the batch
         if self.termios.lflag & LocalFlag.ECHO:
             self.processor.echo_char(byte)
+        else:
+            self._send_echoes()
 
     def _receive_editing(self, byte: int) -> bool:
         """The editing characters of canonical mode; False if `byte` is none of them."""
