@@ -1,37 +1,18 @@
-"""The commands and their arguments, and what an error looks like.
-
-Exit statuses::
-
-    0…255   of the program, or of the last command; 128+n when signal n ended it
-    1       a check failed (plugins doctor, plugins show)
-    2       wrong usage or configuration
-    125     the system could not be booted
-    126     the program was found but cannot be run          127   the program was not found
-
-Every error is one line on standard error that starts with ``jefeos:``, a bug of JefeOS included; with JEFEOS_DEBUG=1
-in the environment a bug shows its traceback.
-"""
+"""The commands and their arguments, as typer declares them. Errors of usage become `UsageError`."""
 
 from __future__ import annotations
 
-import os
-import sys
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
 
-from jefeos.cli.options import takes_boot_options
-from jefeos.errors import BootError, Errno, JefeError, KernelError, PluginError, UsageError
-
-STATUS_FAILED = 1
-STATUS_USAGE = 2
-STATUS_BOOT = 125
-STATUS_NOT_RUNNABLE = 126
-STATUS_NOT_FOUND = 127
-STATUS_INTERRUPTED = 130
-STATUS_BROKEN_PIPE = 141
+from jefeos.cli.options import BOOT_OPTIONS, in_config_words
+from jefeos.errors import UsageError
 
 _PLAIN: dict[str, Any] = {"rich_markup_mode": None, "add_completion": False, "pretty_exceptions_enable": False}
+_TYPES: dict[str, Any] = {"text": str | None, "texts": list[str] | None, "number": int | None, "flag": bool | None}
 
 app = typer.Typer(
     name="jefeos",
@@ -46,52 +27,44 @@ app.add_typer(plugins, name="plugins")
 _ParserError: type[Exception] = typer.BadParameter.__mro__[1]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status and never raises an expected error."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments in ([], ["plugins"]):
+def invoke(arguments: Sequence[str]) -> int:
+    """Parse and run a command line; its exit status. Raises UsageError, and what the command raises."""
+    if list(arguments) in ([], ["plugins"]):
         arguments = [*arguments, "--help"]
     try:
-        status = app(args=arguments, prog_name="jefeos", standalone_mode=False)
-        sys.stdout.flush()
-        return int(status or 0)
+        return int(app(args=list(arguments), prog_name="jefeos", standalone_mode=False) or 0)
     except _ParserError as error:
         message = error.format_message().strip() if hasattr(error, "format_message") else str(error)
-        return _fail(f"{' '.join(message.split())} (see {_help_of(error)})", STATUS_USAGE)
-    except KernelError as error:
-        return _fail(error.args[0] or str(error), status_of(error))
-    except JefeError as error:
-        return _fail(str(error), status_of(error))
-    except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            # The reader of our output is gone; keep the interpreter from complaining when it flushes at exit.
-            sys.stdout = None
-            return STATUS_BROKEN_PIPE
-        where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror or error}", STATUS_BOOT)
-    except (KeyboardInterrupt, typer.Abort):
-        return STATUS_INTERRUPTED
-    except Exception as error:
-        if os.environ.get("JEFEOS_DEBUG"):
-            raise
-        cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        return _fail(f"internal error: {cause} (a bug; JEFEOS_DEBUG=1 shows where)", STATUS_BOOT)
+        raise UsageError(f"{message} (see {_help_of(error)})") from None
+    except typer.Abort:
+        raise KeyboardInterrupt from None
 
 
-def status_of(error: JefeError) -> int:
-    """The exit status that tells a script what kind of failure this was."""
-    if isinstance(error, UsageError):
-        return STATUS_USAGE
-    if isinstance(error, (BootError, PluginError)):
-        return STATUS_BOOT
-    if isinstance(error, KernelError):
-        return STATUS_NOT_FOUND if error.errno in (Errno.ENOENT, Errno.ENOTDIR) else STATUS_NOT_RUNNABLE
-    return STATUS_BOOT
+def takes_boot_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Give ``command(options, …)`` the boot options; ``options`` replaces its first parameter."""
 
+    def wrapper(**arguments: Any) -> int:
+        given = {option.name: arguments.pop(option.name) for option in BOOT_OPTIONS}
+        return command(in_config_words(given), **arguments)
 
-def _fail(message: str, status: int) -> int:
-    print(f"jefeos: {' '.join(message.split())}", file=sys.stderr)
-    return status
+    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+    parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+    for option in BOOT_OPTIONS:
+        info = typer.Option(option.flag, metavar=option.metavar, help=option.help, show_default=False)
+        parameters.append(
+            inspect.Parameter(
+                option.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation=Annotated[_TYPES[option.kind], info],
+            )
+        )
+    wrapper.__name__ = command.__name__
+    wrapper.__doc__ = command.__doc__
+    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    # How inspect is told of a made-up signature; typer reads it from there.
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return wrapper
 
 
 def _help_of(error: Any) -> str:

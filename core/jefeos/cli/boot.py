@@ -136,7 +136,8 @@ class Session:
     def _open_trace(self) -> Callable[[str], None] | None:
         if not isinstance(self.config.trace, str):
             return self.print_line if self.config.trace else None
-        file = self._cleanup.enter_context(open(self.config.trace, "w", encoding="utf-8", errors="backslashreplace"))
+        path = self.config.trace
+        file = self._cleanup.enter_context(open(path, "w", encoding="utf-8", errors="replace"))  # noqa: SIM115
         return lambda line: print(line, file=file)
 
     def _log_to_stderr(self) -> None:

@@ -1,8 +1,8 @@
 """``jefeos plugins new KIND NAME``: write a package that installs, loads and passes its tests at once.
 
 The package follows the names of the bundled ones: folder and entry point NAME, distribution ``jefeos-<kind>-NAME``,
-import package ``jefeos_<kind>_NAME``. ``fs`` starts from a tiny filesystem under the conformance suite, ``kernel`` from a
-scheduler, the others from one hook that says the plugin is there.
+import package ``jefeos_<kind>_NAME``. ``fs`` starts from a tiny filesystem under the conformance suite, ``kernel``
+from a scheduler, the others from one hook that says the plugin is there.
 """
 
 from __future__ import annotations

@@ -1,76 +1,88 @@
-"""The boot options of the command line, declared once for every command that boots a system.
+"""The boot options of the command line, declared once for the argument parser and for the quick way past it.
 
-`takes_boot_options` adds them to a command's signature and hands the command one dict, in the words of
-`jefeos.config.OPTIONS`. Options that were not given are None there, so that environment and TOML can speak.
+`BOOT_OPTIONS` is the list. `parse_plainly` reads the options of ``boot`` and ``run`` where there is nothing to complain
+about; for everything else (help, mistakes) it gives up and the full parser of `jefeos.cli.app` has its say. That
+saves a tenth of a second of imports at each start of a program.
+
+Options that were not given are None, so that environment and TOML can speak (`jefeos.config`).
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from typing import Annotated, Any
-
-import typer
-
-_Text = str | None
-_Texts = list[str] | None
-_Flag = bool | None
-_Number = int | None
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 
-def _option(kind: Any, flag: str, metavar: str | None, text: str) -> Any:
-    return Annotated[kind, typer.Option(flag, metavar=metavar, help=text, show_default=False)]
+class BootOption(NamedTuple):
+    """One option: its name in `jefeos.config.OPTIONS`, its spelling, and its kind: text, texts, number or flag."""
+
+    name: str
+    flag: str
+    kind: str
+    metavar: str | None
+    help: str
 
 
-#: Parameter name (the name in `jefeos.config.OPTIONS`) to its annotated type.
-BOOT_OPTIONS: dict[str, Any] = {
-    "root": _option(_Text, "--root", "TAR|DIR[:rw]", "Root filesystem; writes stay in memory unless :rw."),
-    "init": _option(_Text, "--init", "PROG", "First program (default: the root's init or /bin/sh)."),
-    "mount": _option(_Texts, "--mount", "HOST:GUEST[:rw]", "Mount a host folder or archive. Repeatable."),
-    "ram": _option(_Text, "--ram", "SIZE", "Physical memory, as 64M or 1G (default 256M)."),
-    "plugins": _option(_Texts, "--plugins", "NAMES", "Load only these plugins (default: all installed)."),
-    "without": _option(_Texts, "--without", "NAMES", "Leave these plugins out."),
-    "strict": _option(_Flag, "--strict", None, "Any unhealthy plugin ends the boot."),
-    "scheduler": _option(_Text, "--scheduler", "NAME", "Scheduler to use."),
-    "memory_manager": _option(_Text, "--memory-manager", "NAME", "Memory manager to use."),
-    "trace": _option(_Flag, "--trace", None, "Print every system call, as strace does, to standard error."),
-    "trace_file": _option(_Text, "--trace-file", "FILE", "Write that trace to a file of the host."),
-    "stats": _option(_Flag, "--stats", None, "Print counts of calls, faults and switches at the end."),
-    "virtual_time": _option(_Flag, "--virtual-time", None, "A clock that jumps instead of waiting."),
-    "seed": _option(_Number, "--seed", "N", "Seed of everything random."),
-    "hostname": _option(_Text, "--hostname", "NAME", "Host name of the system."),
-    "environment": _option(_Texts, "--env", "NAME=VALUE", "Set a variable for the first program. Repeatable."),
-    "max_processes": _option(_Number, "--max-processes", "N", "Most processes and threads at once."),
-    "config": _option(_Text, "--config", "FILE", "TOML file with any of these options."),
-}
+BOOT_OPTIONS = (
+    BootOption("root", "--root", "text", "TAR|DIR[:rw]", "Root filesystem; writes stay in memory unless :rw."),
+    BootOption("init", "--init", "text", "PROG", "First program (default: /init of the root, or /bin/sh)."),
+    BootOption("mount", "--mount", "texts", "HOST:GUEST[:rw]", "Mount a host folder or archive. Repeatable."),
+    BootOption("ram", "--ram", "text", "SIZE", "Physical memory, as 64M or 1G (default 256M)."),
+    BootOption("plugins", "--plugins", "texts", "NAMES", "Load only these plugins (default: all installed)."),
+    BootOption("without", "--without", "texts", "NAMES", "Leave these plugins out."),
+    BootOption("strict", "--strict", "flag", None, "Any unhealthy plugin ends the boot."),
+    BootOption("scheduler", "--scheduler", "text", "NAME", "Scheduler to use: round-robin, fair, or a plugin's."),
+    BootOption("memory_manager", "--memory-manager", "text", "NAME", "Memory manager to use."),
+    BootOption("trace", "--trace", "flag", None, "Print every system call, as strace does, to standard error."),
+    BootOption("trace_file", "--trace-file", "text", "FILE", "Write that trace to a file of the host."),
+    BootOption("stats", "--stats", "flag", None, "Print counts of calls, faults and switches at the end."),
+    BootOption("virtual_time", "--virtual-time", "flag", None, "A clock that jumps instead of waiting."),
+    BootOption("seed", "--seed", "number", "N", "Seed of everything random."),
+    BootOption("hostname", "--hostname", "text", "NAME", "Host name of the system."),
+    BootOption("environment", "--env", "texts", "NAME=VALUE", "Set a variable for the first program. Repeatable."),
+    BootOption("max_processes", "--max-processes", "number", "N", "Most processes and threads at once."),
+    BootOption("config", "--config", "text", "FILE", "TOML file with any of these options."),
+)
 
 #: Lists given as one comma-separated value; a repeated option adds to them.
 _COMMA_LISTS = ("plugins", "without")
 
 
-def takes_boot_options(command: Callable[..., int]) -> Callable[..., int]:
-    """Give ``command(options, …)`` the boot options; ``options`` replaces its first parameter."""
+def parse_plainly(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]] | None:
+    """The options in front and the words after them; None where the full parser has to look at it."""
+    by_flag = {option.flag: option for option in BOOT_OPTIONS}
+    given: dict[str, Any] = {option.name: None for option in BOOT_OPTIONS}
+    words = list(arguments)
+    while words and words[0].startswith("-") and words[0] != "-":
+        word = words.pop(0)
+        if word == "--":
+            break
+        flag, has_value, value = word.partition("=")
+        option = by_flag.get(flag)
+        if option is None:
+            return None
+        if option.kind == "flag":
+            if has_value:
+                return None
+            given[option.name] = True
+            continue
+        if not has_value:
+            if not words:
+                return None
+            value = words.pop(0)
+        if option.kind == "texts":
+            given[option.name] = [*(given[option.name] or ()), value]
+        elif option.kind == "number":
+            if not value.isdecimal():
+                return None
+            given[option.name] = int(value)
+        else:
+            given[option.name] = value
+    return in_config_words(given), words
 
-    def wrapper(**arguments: Any) -> int:
-        given = {name: arguments.pop(name) for name in BOOT_OPTIONS}
-        return command(_in_config_words(given), **arguments)
 
-    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
-    boot = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-        for name, annotation in BOOT_OPTIONS.items()
-    ]
-    own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
-    parameters = own + boot
-    wrapper.__name__ = command.__name__
-    wrapper.__doc__ = command.__doc__
-    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    # How inspect is told of a made-up signature; typer reads it from there.
-    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return wrapper
-
-
-def _in_config_words(given: dict[str, Any]) -> dict[str, Any]:
+def in_config_words(given: dict[str, Any]) -> dict[str, Any]:
+    """From values by option name to what `jefeos.config.BootConfig.load` takes, and ``config``."""
     options: dict[str, Any] = {name: value if value != [] else None for name, value in given.items()}
     for name in _COMMA_LISTS:
         if options[name] is not None:
