@@ -94,6 +94,8 @@ class Kernel:
     def _compose(self, trace_output: Callable[[str], None] | None) -> None:
         config, plugins = self.config, self.plugins
         self.loop = KernelLoop(self.clock)
+        if config.virtual_time:
+            self.engine.set_time_stamp_source(self.clock.monotonic_ns)
         memory: MemoryManager | None = plugins.first(
             "jefeos_memory_manager", name=config.memory_manager, engine=self.engine, config=config
         )
