@@ -76,11 +76,16 @@ class Devfs(Tmpfs):
     def _forget(self, name: bytes) -> None:
         """The cached dentry of a name that changed under the Vfs (most often a negative one) has to go."""
         dentry = self.root_dentry
-        parts = name.split(b"/")
-        for part in parts[:-1]:
-            dentry = dentry.children.get(part) if dentry is not None else None
+        *directories, last = name.split(b"/")
+        for part in directories:
+            if dentry is None:
+                return
+            below = dentry.children.get(part)
+            if below is not None and below.inode is None:
+                del dentry.children[part]
+            dentry = below
         if dentry is not None:
-            dentry.children.pop(parts[-1], None)
+            dentry.children.pop(last, None)
 
 
 class NullFile(File):

@@ -246,9 +246,9 @@ def make_device(major: int, minor: int) -> int:
 
 def device_major(device: int) -> int:
     """The major number of a dev_t."""
-    return (device >> 8 & 0xFFF) | (device >> 32 & ~0xFFF)
+    return (device >> 8 & 0xFFF) | (device >> 32 & 0xFFFFF000)
 
 
 def device_minor(device: int) -> int:
     """The minor number of a dev_t."""
-    return (device & 0xFF) | (device >> 12 & ~0xFF)
+    return (device & 0xFF) | (device >> 12 & 0xFFFFFF00)
