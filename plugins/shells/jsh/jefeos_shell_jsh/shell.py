@@ -61,10 +61,10 @@ class ShellExit(Exception):
 
 
 class CommandFailure(Exception):
-    """A command could not be started; the message has been made."""
+    """A command could not be started, which has been said already."""
 
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
         self.status = status
 
 
@@ -89,6 +89,7 @@ class Shell:
         self.state = state
         self.interactive = interactive
         self.substitution_status: int | None = None
+        self.error_descriptor = 2  # the running command's own, while one is being started or is a builtin
 
     # --- reading -----------------------------------------------------------------------------------------------
 
@@ -155,7 +156,13 @@ class Shell:
                 raise
 
     async def complain(self, message: str) -> None:
-        await self.say(2, f"{shown(self.state.name)}: {message}\n".encode())
+        """One line on the standard error of the shell, or of the command it is about."""
+        await self.say(self.error_descriptor, f"{shown(self.state.name)}: {message}\n".encode())
+
+    async def failure(self, message: str, status: int) -> CommandFailure:
+        """Say why a command could not be started."""
+        await self.complain(message)
+        return CommandFailure(status)
 
     # --- lists and pipelines -----------------------------------------------------------------------------------
 
@@ -194,7 +201,6 @@ class Shell:
             try:
                 return await self.run_simple(command, source)
             except CommandFailure as failure:
-                await self.complain(str(failure))
                 return failure.status
         pids, status = await self.start_pipeline(pipeline)
         if not pids:
@@ -245,7 +251,6 @@ class Shell:
                 if group == 0:
                     group = pid
             except CommandFailure as failure:
-                await self.complain(str(failure))
                 status = failure.status
             finally:
                 streams.close(self.proc)
@@ -265,7 +270,7 @@ class Shell:
     async def run_simple(self, command: Simple, source: bytes) -> int:
         """A command on its own: a builtin runs here, anything else in a child that is waited for."""
         self.substitution_status = None
-        arguments = await self.expand(expand_fields(command.words, self.state))
+        arguments = self.with_jobs(await self.expand(expand_fields(command.words, self.state)))
         streams = Streams(self.base_table())
         try:
             if not arguments:
@@ -274,10 +279,12 @@ class Shell:
                 return self.substitution_status or 0
             builtin = builtins.BUILTINS.get(arguments[0])
             await self.redirect(command, streams)
+            self.error_descriptor = streams.table.get(2, -1)
             if builtin is not None:
                 return await self._run_builtin(builtin, command, arguments, streams)
             pid = await self._spawn(command, arguments, streams, 0 if self.interactive else None)
         finally:
+            self.error_descriptor = 2
             streams.close(self.proc)
         return await self.wait_foreground(pid, [pid], source)
 
@@ -288,7 +295,11 @@ class Shell:
             program = parse_simple(command)
             return self.subshell(program, streams.table, group)
         await self.redirect(command, streams)
-        return await self._spawn(command, arguments, streams, group)
+        self.error_descriptor = streams.table.get(2, -1)
+        try:
+            return await self._spawn(command, arguments, streams, group)
+        finally:
+            self.error_descriptor = 2
 
     async def _run_builtin(
         self, builtin: builtins.Builtin, command: Simple, arguments: list[bytes], streams: Streams
@@ -330,8 +341,8 @@ class Shell:
                         break
         if failure is None:
             reason = "No such file or directory" if b"/" in name else "not found"
-            raise CommandFailure(f"{shown(name)}: {reason}", STATUS_NOT_FOUND)
-        raise CommandFailure(f"{shown(name)}: {error_text(failure)}", STATUS_NOT_EXECUTABLE)
+            raise await self.failure(f"{shown(name)}: {reason}", STATUS_NOT_FOUND)
+        raise await self.failure(f"{shown(name)}: {error_text(failure)}", STATUS_NOT_EXECUTABLE)
 
     async def _script_text(self, path: bytes, error: KernelError) -> bytes:
         """A file of text without ``#!`` is a script for the shell; anything else is no program."""
@@ -341,7 +352,7 @@ class Shell:
         finally:
             self.proc.close(descriptor)
         if b"\x00" in text[:256]:
-            raise CommandFailure(f"{shown(path)}: {error_text(error)}", STATUS_NOT_EXECUTABLE)
+            raise await self.failure(f"{shown(path)}: {error_text(error)}", STATUS_NOT_EXECUTABLE)
         return text
 
     def _spawn_script(
@@ -359,6 +370,23 @@ class Shell:
             return await run_to_end(Shell(proc, state), TextSource(text))
 
         return self.proc.spawn_applet(run, arguments, files=streams.table, pgid=group)
+
+    def with_jobs(self, arguments: list[bytes]) -> list[bytes]:
+        """``kill %1``: the program knows no jobs, so it is given their process group (or process)."""
+        if arguments[:1] != [b"kill"]:
+            return arguments
+        result = []
+        for word in arguments:
+            job = self.state.jobs.get(int(word[1:10])) if word[:1] == b"%" and word[1:].isdigit() else None
+            if job is None:
+                result.append(word)
+            elif self.interactive:
+                result.append(b"-%d" % job.group)
+            else:
+                result += [b"%d" % pid for pid in job.pids]
+        if result[1:2] and result[1][:1] == b"-" and result[1][1:].isdigit() and len(result) == 2:
+            result.insert(1, b"-TERM")  # `kill -5` alone would be a signal
+        return result
 
     def candidates(self, name: bytes) -> list[bytes]:
         """The paths to try for a command."""
@@ -403,7 +431,7 @@ class Shell:
             if not self.interactive:
                 await self.complain(str(error))
                 raise ShellExit(STATUS_SYNTAX) from None
-            raise CommandFailure(str(error), STATUS_SYNTAX) from None
+            raise await self.failure(str(error), STATUS_SYNTAX) from None
 
     async def output_of(self, script: bytes) -> bytes:
         """Command substitution."""
@@ -445,7 +473,7 @@ class Shell:
             except Interrupted:
                 raise
             except KernelError as error:
-                raise CommandFailure(f"{shown(target)}: {error_text(error)}", 1) from None
+                raise await self.failure(f"{shown(target)}: {error_text(error)}", 1) from None
 
     async def _redirect(self, redirection: Redirection, target: bytes, streams: Streams) -> None:
         table = streams.table

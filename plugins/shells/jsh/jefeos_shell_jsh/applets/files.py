@@ -12,6 +12,7 @@ from .common import (
     CHUNK_BYTES,
     DIRECTORY,
     REGULAR,
+    STATUS_USAGE,
     SYMLINK,
     TYPE_MASK,
     UsageFailure,
@@ -49,7 +50,8 @@ async def ls(proc: Proc, argv: list[bytes]) -> int:
         try:
             attributes = status_or_none(proc, path) or proc.stat(path, follow=False)
         except KernelError as error:
-            status = await fail(proc, argv[0], path, error)
+            await fail(proc, argv[0], path, error)
+            status = STATUS_USAGE  # as others do for what was named, against 1 for what was met on the way
             continue
         if attributes.mode & TYPE_MASK == DIRECTORY and "d" not in found:
             folders.append(path)
@@ -64,7 +66,7 @@ async def ls(proc: Proc, argv: list[bytes]) -> int:
         try:
             names = sorted(entry.name for entry in await proc.readdir(folder))
         except KernelError as error:
-            status = await fail(proc, argv[0], folder, error)
+            status |= await fail(proc, argv[0], folder, error)
             continue
         if "a" in found:
             names = [b".", b"..", *names]
