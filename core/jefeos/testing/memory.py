@@ -2,6 +2,7 @@
 
 `FakeEngine` has RAM and counts what it is asked to do. `Processor` walks the page tables in that RAM as the
 hardware does, independently of `jefeos.mm`, and calls the fault handler; it is the oracle of the memory tests.
+What it walked is remembered as a TLB would, and `FakeEngine.check_tlb` tells whether a flush was forgotten.
 `BytesSource` is a file in memory. Nothing here executes instructions.
 """
 
@@ -24,13 +25,35 @@ class FakeEngine:
         self.ram_words = self.ram.cast("Q")
         self.reserved_bytes = RESERVED_FRAMES * paging.PAGE_SIZE
         self.kernel_entries = ((511, 0x1003),)
-        self.current_cr3 = 0
+        self._current_cr3 = 0
+        self.tlb: dict[int, int] = {}  # page: entry with the rights of all levels, of the loaded space
         self.flushes = 0
         self.invalidated: list[tuple[int, int]] = []
 
     def flush_tlb(self) -> None:
-        """Counted only."""
+        """Counted, and the TLB forgotten."""
         self.flushes += 1
+        self.tlb.clear()
+
+    @property
+    def current_cr3(self) -> int:
+        """The loaded top-level table. Setting it flushes."""
+        return self._current_cr3
+
+    @current_cr3.setter
+    def current_cr3(self, physical_address: int) -> None:
+        self._current_cr3 = physical_address
+        self.tlb.clear()
+
+    def check_tlb(self) -> None:
+        """Fail if a cached translation allows more than the tables do now, or leads elsewhere."""
+        for page, cached in self.tlb.items():
+            entry = paging.walk(self.ram_words, self._current_cr3, page << paging.PAGE_SHIFT)
+            address = paging.PTE_ADDRESS_MASK
+            assert entry & paging.PTE_PRESENT, f"page {page:x} is gone, and its translation was not flushed"
+            assert entry & address == cached & address, f"page {page:x} has moved without a flush"
+            assert entry & paging.PTE_WRITE or not cached & paging.PTE_WRITE, f"page {page:x}: stale WRITE"
+            assert not entry & paging.PTE_NX or cached & paging.PTE_NX, f"page {page:x}: stale right to execute"
 
     def invalidate_code(self, address: int, length: int) -> None:
         """Recorded only."""
@@ -41,9 +64,11 @@ class Processor:
     """Accesses memory as ring-3 code does: walks the tables, takes faults, tries again. The tests' oracle."""
 
     def __init__(self, space: AddressSpace) -> None:
+        engine = space.memory.engine
+        self.engine = engine if isinstance(engine, FakeEngine) else None
         self.space = space
-        self.words = space.memory.engine.ram_words
-        self.ram = space.memory.engine.ram
+        self.words = engine.ram_words
+        self.ram = engine.ram
 
     def translate(self, address: int, need: int = 0) -> int | None:
         """The physical address, or None if an access with error-code bits ``need`` would fault."""
@@ -55,6 +80,8 @@ class Processor:
             return None
         if need & FAULT_FETCH and entry & paging.PTE_NX:
             return None
+        if self.engine is not None and self.engine.current_cr3 == self.space.cr3:
+            self.engine.tlb[address >> paging.PAGE_SHIFT] = entry
         return (entry & paging.PTE_ADDRESS_MASK) + (address & paging.PAGE_MASK)
 
     def access(self, address: int, need: int = 0) -> int | Fault:

@@ -25,7 +25,10 @@ def space(memory: MemoryManager) -> Iterator[AddressSpace]:
     """A space, and afterwards the check that its release returns every frame."""
     before = memory.frames.free_count
     space = memory.new_space()
+    memory.engine.current_cr3 = space.cr3
     yield space
+    if memory.engine.current_cr3 == space.cr3:
+        memory.engine.check_tlb()
     space.release()
     memory.page_cache.drop_all_clean()
     kept = sum(mapping.resident for mapping in memory.page_cache.mappings())

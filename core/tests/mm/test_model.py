@@ -32,14 +32,14 @@ from jefeos.testing.memory import BytesSource, FakeEngine, Processor
 
 PAGE = 4096
 OFFSETS = (0, PAGE - 1)
-REGION_PAGES = 48
-FIRST = (0x10000000 >> 12) + 512 - 20  # a leaf table ends inside the region
+REGION_PAGES = 16
+FIRST = (0x10000000 >> 12) + 512 - 6  # a leaf table ends inside the region
 HEAP = FIRST + 200
-FILE_PAGES = 12
+FILE_PAGES = 6
 R, W, X = 1, 2, 4
 
 page_numbers = st.integers(0, REGION_PAGES - 1)
-lengths = st.integers(1, 14)
+lengths = st.integers(1, 6)
 rights = st.sampled_from([0, R, R | W, R | W, R | W, R | X, R | W | X, W, X])
 byte = st.integers(1, 255)
 which = st.integers(0, 7)
@@ -241,7 +241,7 @@ class Machine(RuleBasedStateMachine):
             if p in model.pages:
                 model.pages[p].own = None
 
-    @rule(number=which, size=st.integers(-PAGE, 12 * PAGE))
+    @rule(number=which, size=st.integers(-PAGE, 4 * PAGE))
     def brk(self, number, size):
         model = self.pick(number)
         wanted = HEAP * PAGE + size
@@ -271,6 +271,8 @@ class Machine(RuleBasedStateMachine):
     def exit(self, number):
         model = self.pick(number)
         self.models.remove(model)
+        if self.engine.current_cr3 == model.space.cr3:
+            self.engine.current_cr3 = self.models[0].space.cr3
         model.space.release()
 
     @rule(number=which)
@@ -282,7 +284,7 @@ class Machine(RuleBasedStateMachine):
     def touch(self, number, page, offset, value, need):
         self.access(self.pick(number), FIRST + page, offset, value, need)
 
-    @rule(number=which, page=st.integers(0, 12), offset=st.sampled_from(OFFSETS), value=byte)
+    @rule(number=which, page=st.integers(0, 4), offset=st.sampled_from(OFFSETS), value=byte)
     def touch_heap(self, number, page, offset, value):
         self.access(self.pick(number), HEAP + page, offset, value, FAULT_WRITE)
 
@@ -405,6 +407,7 @@ class Machine(RuleBasedStateMachine):
                     assert self.engine.ram[pfn * PAGE + offset] == content.get(offset)
                 if entry & paging.PTE_WRITE:
                     assert content.prot & W
+                    assert content.shared or self.memory.frames.refcount(pfn) == 1
                     writable.add(pfn)
                 if not entry & paging.PTE_NX:
                     assert content.prot & X
@@ -417,6 +420,7 @@ class Machine(RuleBasedStateMachine):
                 directory = words[space._directories[slot >> 9] + (slot & 511)]
                 assert directory & paging.PTE_ADDRESS_MASK == leaf * 8
             self.check_areas(model)
+        self.engine.check_tlb()
         assert not executable & writable, "a frame is writable in one place and executable in another"
         for mapping in self.memory.page_cache.mappings():
             held.update(mapping.pages.values())
@@ -455,6 +459,7 @@ class Machine(RuleBasedStateMachine):
     def teardown(self):
         if not hasattr(self, "models"):
             return
+        self.engine.current_cr3 = 0
         for model in self.models:
             model.space.release()
         for store in self.files:
@@ -475,7 +480,7 @@ def effort(examples: int, steps: int) -> settings:
     )
 
 
-Machine.TestCase.settings = effort(100, 40)
+Machine.TestCase.settings = effort(250, 50)
 TestModel = Machine.TestCase
 
 

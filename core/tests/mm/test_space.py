@@ -402,3 +402,15 @@ def test_huge_sparse_reservation_is_cheap(space, cpu):
     space.fork().release()
     space.unmap(at, 1 << 45)
     assert paging.walk(cpu.words, space.cr3, at + (1 << 40)) == 0
+
+
+def test_empty_page_tables_are_given_back(space):
+    before = space.table_frames
+    at = space.map(BASE, 2048 * PAGE, R | W, fixed=True)
+    for page in range(0, 2048, 64):
+        space.write(at + page * PAGE, b"x")
+    assert space.table_frames == before + 6
+    space.unmap(at, 2048 * PAGE)
+    assert space.table_frames == before + 2  # the upper levels wait for the end
+    space.write(space.map(at, PAGE, R | W, fixed=True), b"x")
+    assert space.table_frames == before + 3
