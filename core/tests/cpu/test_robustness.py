@@ -91,6 +91,21 @@ def test_the_deadly_instruction_across_two_pages(guest: Guest) -> None:
                 assert [vector for vector, _, _ in guest.exceptions] == [expected]
 
 
+def test_end_addresses_of_a_page_that_went_away(guest: Guest) -> None:
+    """Two of them used to leave a double fault in flight, and the next page fault was lost."""
+    guest.program(b"\x66\xf0\x0f\xa3\xc9")
+    for _ in range(3):
+        guest.engine.reset(rip=CODE, rsp=0, cr3=guest.cr3)
+        guest.run()
+        assert guest.exceptions.pop()[0] == Vector.INVALID_OPCODE
+        guest.set_entry(CODE, 0)
+        guest.engine.flush_tlb()
+        for _ in range(3):
+            guest.run()
+            assert guest.faults.pop() == (CODE, 0x14)
+        guest.map(CODE, RX, b"\x66\xf0\x0f\xa3\xc9")
+
+
 def test_end_addresses_belong_to_their_address_space(guest: Guest) -> None:
     other = guest.new_space()
     guest.program(b"\xf0\x0f\xa3\xc9")

@@ -171,9 +171,11 @@ class UnicornEngine(Engine):
         self._ended = False
         self._running = True
         try:
-            for _ in range(_MAX_ECHOES):
+            for echo in range(_MAX_ECHOES):
                 lib.read(handle, rip_id, rip_at)
                 code = lib.start(handle, rip, zero, zero, limit)
+                if self._guard.active:
+                    self._forget_in_flight()
                 if max_instructions:
                     self.instructions_retired = self._machine.instructions_begun(max_instructions)
                 if self._error is not None:
@@ -186,6 +188,8 @@ class UnicornEngine(Engine):
                     self._check_guarded()
                 if self._ended or self.ticked or self._stop_requested or max_instructions:
                     break
+                if echo:  # an end address that is none any more can be left in translated code
+                    lib.control(handle, uc.CTL_TB_FLUSH)
         finally:
             self._running = False
             self._stop_requested = False
@@ -415,10 +419,17 @@ class UnicornEngine(Engine):
             self._ended = True
             return
         self._ended = True
-        if state[layout.in_flight] != _NOT_IN_FLIGHT:
-            state[layout.in_flight] = _NOT_IN_FLIGHT
-            self._lib.context_restore(self._handle, self._scratch)
+        self._forget_in_flight()
         self._exception(_vector_of(code), 0)
+
+    def _forget_in_flight(self) -> None:
+        """At the end of a run the library drops the code at every end address. Each that is not mapped is one more
+        exception in flight: after two of them the next page fault would be a triple fault, and not even reported."""
+        state, in_flight = self._machine.words_of(self._scratch), self._machine.layout.in_flight
+        self._lib.context_save(self._handle, self._scratch)
+        if state[in_flight] != _NOT_IN_FLIGHT:
+            state[in_flight] = _NOT_IN_FLIGHT
+            self._lib.context_restore(self._handle, self._scratch)
 
     def _fail(self, error: BaseException) -> None:
         """Keep an exception that escaped a callback for `run` to raise."""
