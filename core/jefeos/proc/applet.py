@@ -26,7 +26,7 @@ from jefeos.proc.signals import SIG_DFL, SIG_IGN, Signal, SignalAction, SignalIn
 from jefeos.proc.task import Task
 from jefeos.proc.waiting import WaitReport
 from jefeos.sched.executor import APPLET_HANDLER
-from jefeos.sched.wait import MaybeAwait, sleep_ns
+from jefeos.sched.wait import OUTSIDE, MaybeAwait, sleep_ns
 from jefeos.vfs.flags import O_APPEND, O_CREAT, O_DIRECTORY, O_RDONLY, O_TRUNC, O_WRONLY
 from jefeos.vfs.path import path_string
 
@@ -53,6 +53,7 @@ async def _run(applet: Applet, proc: Proc, argv: list[bytes]) -> int:
     except KernelError as error:
         if error.errno == Errno.EPIPE:
             proc.kill(proc.pid, Signal.SIGPIPE)
+            await OUTSIDE  # where signals are taken: by default this is the end
         name = argv[0].decode("utf-8", "replace") if argv else "applet"
         try:
             await proc.write(2, f"{name}: {describe(error)}\n".encode())

@@ -251,7 +251,10 @@ class Executor:
                 return True
             value, error = task.resume_value, task.resume_error
             task.resume_value = task.resume_error = None
-            if task.context is None and task.work and error is None and not self._before_user_mode(task):
+            if task.context is None and task.work and not self._before_user_mode(task):
+                # An applet takes its signals here, before it hears of the interruption: it may be dead now, or
+                # stopped, and then goes on later with what it was to get.
+                task.resume_value, task.resume_error = value, error
                 return False
             try:
                 token = coroutine.throw(error) if error is not None else coroutine.send(value)
