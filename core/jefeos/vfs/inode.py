@@ -108,8 +108,7 @@ class FilesystemStat:
     flags: int = 0
 
 
-@frozen
-class OpenContext:
+class OpenContext(NamedTuple):
     """Who opens what, for `Inode.open` and device openers."""
 
     vfs: Vfs
@@ -145,7 +144,12 @@ class Filesystem(ABC):
         return FilesystemStat(type=0, block_size=self.block_size, fsid=self.device)
 
     def sync(self) -> None:
-        """Brings everything written so far to the medium."""
+        """Brings everything written so far to the medium. Writes go through at once; what may be left are pages
+        that programs changed through shared mappings."""
+        if self.page_cache is not None:
+            for mapping in self.page_cache.mappings():
+                if isinstance(mapping.source, Inode) and mapping.source.fs is self:
+                    mapping.writeback()
 
     def unmount(self) -> None:
         """Called when the last mount goes: write back, release pages and host resources."""

@@ -193,19 +193,28 @@ class Walk:
         self.mount, self.dentry = self.points.cross(mount, dentry)
 
 
-def resolve_cached(task: Actor, path: bytes, at: Path | None) -> Path | None:
-    """The fast way (hot path). None if it does not lead to the end; then `Walk` has to decide."""
+def resolve_cached(task: Actor, path: bytes, at: Path | None, to_create: bool = False) -> Path | None:
+    """The fast way (hot path). None if it does not lead to the end; then `Walk` has to decide.
+
+    ENOENT if a name on the way is known not to exist, unless the caller wants ``to_create`` it.
+    """
     fs = task.fs
     dentry: Any
     mount, dentry = fs.root if path[:1] == b"/" else at or fs.cwd
     unprivileged = task.creds.fsuid != 0
+    if len(path) >= PATH_MAX:
+        return None
     for name in path.split(b"/"):
         if name:
             if unprivileged and dentry.inode.mode & S_IXUGO != S_IXUGO:
                 return None
             dentry = dentry.children.get(name)
-            if dentry is None or dentry.special:
+            if dentry is None:
                 return None
-    if path[-1:] == b"/" and dentry.inode.mode & S_IFMT != S_IFDIR or not path or len(path) >= PATH_MAX:
+            if dentry.special:
+                if dentry.inode is None and not to_create:
+                    raise KernelError(Errno.ENOENT)
+                return None
+    if path[-1:] == b"/" and dentry.inode.mode & S_IFMT != S_IFDIR or not path:
         return None
     return Path(mount, dentry)

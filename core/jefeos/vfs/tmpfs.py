@@ -76,6 +76,9 @@ class Tmpfs(Filesystem):
         return FilesystemStat(self.magic, PAGE_SIZE, self.page_limit, free, free, files,
                               max(files - self.inodes_used, 0), NAME_MAX, self.device)
 
+    def sync(self) -> None:
+        """Memory is all the storage there is."""
+
     def unmount(self) -> None:
         self._root.evict_tree()
 

@@ -133,7 +133,7 @@ class Vfs(MountTable, AttributeCalls):
 
     def _open_or_create(self, task: Actor, path: bytes, flags: int, mode: int, at: Path | None) -> MaybeAwait[File]:
         if not flags & O_EXCL:  # the usual case of ">file" on one that exists
-            place = resolve_cached(task, path, at)
+            place = resolve_cached(task, path, at, to_create=True)
             if place is not None and place.inode.mode & S_IFMT == S_IFREG:
                 return self.open_place(task, place, flags)
         walk = Walk(self.points, task, path, at)
