@@ -30,98 +30,45 @@ check alignment, and the SSE exception flags never rise.
 from __future__ import annotations
 
 import ctypes
-import mmap
 from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
 from jefeos.cpu import paging
 from jefeos.cpu.engine import (
-    CpuContext,
-    Engine,
     ExceptionHandler,
     InterruptHandler,
     PageFaultHandler,
     SyscallHandler,
 )
-from jefeos.cpu.registers import REGISTER_COUNT, FaultCode, Reg, Vector
+from jefeos.cpu.registers import FaultCode, Reg, Vector
 from jefeos.cpu.unicorn import library as uc
-from jefeos.cpu.unicorn.fpu import FpuAccess
-from jefeos.cpu.unicorn.guard import MAX_INSTRUCTION_BYTES, CodeGuard, is_cut, is_deadly, is_suspect
-from jefeos.cpu.unicorn.machine import EMPTY_CR3, KERNEL_PML4_INDEX, RESERVED_BYTES, Machine, add_hook
+from jefeos.cpu.unicorn.guard import MAX_INSTRUCTION_BYTES, is_cut, is_deadly
+from jefeos.cpu.unicorn.machine import EMPTY_CR3, add_hook
+from jefeos.cpu.unicorn.state import MASK64, UnicornState, batch
 from jefeos.cpu.unicorn.ticker import Ticker
-from jefeos.errors import BootError, UsageError
+from jefeos.errors import UsageError
 
-_MASK64: Final = (1 << 64) - 1
 _NOT_IN_FLIGHT: Final = 0xFFFF_FFFF
 _TWO_BYTES: Final = 2  # SYSCALL, SYSENTER, INT n
 _MAX_ECHOES: Final = 1000
-_MAX_RAM_BYTES: Final = 1 << 32  # the library loads only 32 bits of CR3
 
-_UC_OF_REG: Final = {
-    register: int(uc.UcReg.RFLAGS if register is Reg.RFLAGS else uc.UcReg[register.name]) for register in Reg
-}
 _SYSCALL_REGISTERS: Final = (Reg.RAX, Reg.RDI, Reg.RSI, Reg.RDX, Reg.R10, Reg.R8, Reg.R9)
 
 
-class UnicornContext(CpuContext):
-    """A context of the library. Freed with this object."""
-
-    def __init__(self, free: Callable[[ctypes.c_void_p], object], pointer: ctypes.c_void_p) -> None:
-        self.cr3 = 0
-        self.pointer = pointer
-        self._free = free
-
-    def __del__(self) -> None:
-        self._free(self.pointer)
-
-
-class UnicornEngine(Engine):
+class UnicornEngine(UnicornState):
     """One emulated x86-64 processor (x86-64-v2) and its RAM."""
 
     name = "unicorn"
 
     def __init__(self, ram_bytes: int) -> None:
-        if ram_bytes % paging.PAGE_SIZE or not RESERVED_BYTES < ram_bytes <= _MAX_RAM_BYTES:
-            raise BootError(
-                f"guest RAM must be whole pages, above {RESERVED_BYTES} bytes and at most 4 GiB: {ram_bytes}"
-            )
-        lib = uc.Library()
-        try:
-            self._ram_map = mmap.mmap(-1, ram_bytes)
-        except (OSError, OverflowError) as error:
-            raise BootError(f"no {ram_bytes} bytes of host memory for guest RAM: {error}") from error
-        self.ram = memoryview(self._ram_map)
-        self.ram_words = self.ram.cast("Q")
-        address = ctypes.addressof(ctypes.c_char.from_buffer(self._ram_map))
-        machine = Machine(lib, address, ram_bytes, self.ram_words)
-        self.reserved_bytes = RESERVED_BYTES
-        self.kernel_entries = ((KERNEL_PML4_INDEX, machine.kernel_entry),)
-        self.current_cr3 = 0
+        super().__init__(ram_bytes)
         self.ticked = False
         self.instructions_retired = 0
-
-        self._lib = lib
-        self._machine = machine
-        self._handle = machine.handle
-        self._value = ctypes.c_uint64()
-        self._value_at = ctypes.byref(self._value)
-        self._ids = [ctypes.c_int(_UC_OF_REG[register]) for register in Reg]
-        self._all = (ctypes.c_uint64 * REGISTER_COUNT)()
-        self._all_view = memoryview(self._all).cast("B").cast("Q")
-        self._all_ids, self._all_places = _batch(self._all, tuple(Reg))
-        self._all_count = ctypes.c_int(REGISTER_COUNT)
-        self._cr3_id = ctypes.c_int(uc.UcReg.CR3)
-        self._fpu = FpuAccess(lib, machine.handle)
-        self._guard = CodeGuard(lib, machine.handle)
-        self._scratch = machine.new_context()
-        self._pristine = machine.new_context()
-
         self._ended = False
         self._stop_requested = False
         self._running = False
         self._error: BaseException | None = None
         self._refused: list[Vector] = []
-        self._kept = machine.new_context()
         self._exception: ExceptionHandler = _unattached
         self._interrupt: InterruptHandler = _unattached
         self._page_fault: PageFaultHandler = _unattached
@@ -131,7 +78,6 @@ class UnicornEngine(Engine):
         self._rdtsc_hooked = False
         self._counting = False
         self._attached = False
-        self._closed = False
 
     # ---- running ----------------------------------------------------------------------------------------
 
@@ -188,8 +134,9 @@ class UnicornEngine(Engine):
                     self._check_guarded()
                 if self._ended or self.ticked or self._stop_requested or max_instructions:
                     break
-                if echo:  # an end address that is none any more can be left in translated code
+                if echo:  # twice: a former end address in translated code, or a fault that the library kept to itself
                     lib.control(handle, uc.CTL_TB_FLUSH)
+                    self._forget_in_flight()
         finally:
             self._running = False
             self._stop_requested = False
@@ -254,7 +201,7 @@ class UnicornEngine(Engine):
         lib, handle = self._lib, self._handle
         read_batch, write, stop = lib.read_batch, lib.write, lib.stop
         values = (ctypes.c_uint64 * len(_SYSCALL_REGISTERS))()
-        ids, places = _batch(values, _SYSCALL_REGISTERS)
+        ids, places = batch(values, _SYSCALL_REGISTERS)
         count = ctypes.c_int(len(_SYSCALL_REGISTERS))
         arguments = memoryview(values).cast("B").cast("Q").tolist
         out = memoryview(values).cast("B").cast("Q")
@@ -272,7 +219,7 @@ class UnicornEngine(Engine):
                     self._ended = True
                     stop(handle)
                 else:
-                    out[0] = result & _MASK64
+                    out[0] = result & MASK64
                     write(handle, rax_id, out_at)
             except BaseException as error:
                 self._fail(error)
@@ -352,7 +299,7 @@ class UnicornEngine(Engine):
         if source is None:
             return 0
         try:
-            value = source() & _MASK64
+            value = source() & MASK64
             self.set(Reg.RAX, value & 0xFFFF_FFFF)
             self.set(Reg.RDX, value >> 32)
         except BaseException as error:
@@ -384,7 +331,7 @@ class UnicornEngine(Engine):
             self._ended = True
             self._exception(Vector.INVALID_OPCODE, 0)
         elif is_cut(code):  # the rest is on a page that is not there yet
-            missing = (rip + len(code)) & _MASK64
+            missing = (rip + len(code)) & MASK64
             self._ended = not self._page_fault(missing, int(FaultCode.USER | FaultCode.FETCH))
         elif not self.ticked and not self._stop_requested:
             self._guard.lift()
@@ -442,123 +389,13 @@ class UnicornEngine(Engine):
         add_hook(self._lib, self._handle, kind, callback, instruction)
         self._hooks.append(callback)
 
-    # ---- state ------------------------------------------------------------------------------------------
-
-    def new_context(self) -> UnicornContext:
-        pointer = self._machine.new_context()
-        ctypes.memmove(pointer, self._pristine, self._machine.context_bytes)
-        return UnicornContext(self._lib.context_free, pointer)
-
-    def save(self, context: CpuContext) -> None:
-        assert isinstance(context, UnicornContext)
-        self._lib.context_save(self._handle, context.pointer)
-        context.cr3 = self.current_cr3
-
-    def load(self, context: CpuContext) -> None:
-        assert isinstance(context, UnicornContext)
-        self._lib.context_restore(self._handle, context.pointer)
-        self.set_cr3(context.cr3)
-
-    def reset(self, *, rip: int, rsp: int, cr3: int) -> None:
-        self._lib.context_restore(self._handle, self._pristine)
-        self.set_cr3(cr3)
-        self.set(Reg.RSP, rsp)
-        self.set(Reg.RIP, rip)
-
-    def registers(self) -> list[int]:
-        self._lib.read_batch(self._handle, self._all_ids, self._all_places, self._all_count)
-        return self._all_view.tolist()
-
-    def set_registers(self, values: list[int]) -> None:
-        if len(values) != REGISTER_COUNT:
-            raise UsageError(f"{REGISTER_COUNT} registers wanted, {len(values)} given")
-        for index, value in enumerate(values):
-            self._all_view[index] = value & _MASK64
-        self._lib.write_batch(self._handle, self._all_ids, self._all_places, self._all_count)
-
-    def get(self, register: int) -> int:
-        self._lib.read(self._handle, self._ids[register], self._value_at)
-        return self._value.value
-
-    def set(self, register: int, value: int) -> None:
-        self._value.value = value & _MASK64
-        self._lib.write(self._handle, self._ids[register], self._value_at)
-
-    def fpu_state(self) -> bytes:
-        return self._fpu.read()
-
-    def set_fpu_state(self, image: bytes) -> None:
-        self._fpu.write(image)
-
-    # ---- memory -----------------------------------------------------------------------------------------
-
-    def set_cr3(self, physical_address: int) -> None:
-        self.current_cr3 = physical_address
-        self._load_cr3(physical_address)
-        if self._guard.used:
-            self._guard.switch(physical_address)
-
-    def flush_tlb(self) -> None:
-        self._load_cr3(self.current_cr3)
-
-    def _load_cr3(self, physical_address: int) -> None:
-        self._value.value = physical_address
-        self._lib.write(self._handle, self._cr3_id, self._value_at)
-
-    def invalidate_code(self, address: int, length: int) -> None:
-        # The library looks the page up as an instruction fetch, and leaves an exception behind if that fails. So
-        # only pages that can be fetched are given to it, with a TLB that cannot be stale.
-        self.flush_tlb()
-        page = address & ~paging.PAGE_MASK
-        wanted = paging.PTE_PRESENT | paging.PTE_USER
-        while page < address + length:
-            entry = paging.walk(self.ram_words, self.current_cr3, page)
-            if entry & wanted == wanted and not entry & paging.PTE_NX:
-                first, last = ctypes.c_uint64(page), ctypes.c_uint64(page + paging.PAGE_SIZE)
-                self._lib.control(self._handle, uc.CTL_TB_REMOVE_CACHE, first, last)
-            page += paging.PAGE_SIZE
-
-    def is_code_safe(self, frame: int) -> bool:
-        start = frame << paging.PAGE_SHIFT
-        return not is_suspect(self.ram[start : start + paging.PAGE_SIZE])
-
-    def guard_code(self, address: int) -> None:
-        page = address & ~paging.PAGE_MASK
-        self._guard.guard(self.current_cr3, page, self._code_at(page, paging.PAGE_SIZE))
-
-    def _code_at(self, address: int, length: int) -> bytes:
-        """Bytes that could be fetched, up to the first page that cannot."""
-        parts = []
-        wanted = paging.PTE_PRESENT | paging.PTE_USER
-        while length:
-            entry = paging.walk(self.ram_words, self.current_cr3, address)
-            if entry & wanted != wanted or entry & paging.PTE_NX:
-                break
-            start = (entry & paging.PTE_ADDRESS_MASK) + (address & paging.PAGE_MASK)
-            count = min(length, paging.PAGE_SIZE - (address & paging.PAGE_MASK))
-            parts.append(bytes(self.ram[start : start + count]))
-            address += count
-            length -= count
-        return b"".join(parts)
-
     def close(self) -> None:
         if self._closed:
             return
         self._closed = True
         self._ticker.close()
-        self._lib.context_free(self._scratch)
-        self._lib.context_free(self._pristine)
-        self._lib.context_free(self._kept)
-        self._lib.close(self._handle)
+        self._free()
         self._hooks.clear()
-
-
-def _batch(values: Any, registers: tuple[Reg, ...]) -> tuple[Any, Any]:
-    """Argument arrays that read or write ``registers`` in one call, to and from the words of ``values``."""
-    base = ctypes.addressof(values)
-    ids = (ctypes.c_int * len(registers))(*(_UC_OF_REG[register] for register in registers))
-    places = (ctypes.c_void_p * len(registers))(*(base + 8 * index for index in range(len(registers))))
-    return ids, places
 
 
 def _vector_of(code: int) -> Vector:

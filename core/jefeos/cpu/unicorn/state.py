@@ -1,0 +1,192 @@
+"""The loaded state of the Unicorn processor: registers, contexts, address space, translated code.
+
+`UnicornState` is the half of the engine that does not run anything; `jefeos.cpu.unicorn.engine` adds the runs. A
+context of the library is one flat copy of its processor structure, some 5.6 KiB, so saving and loading are memory
+copies; CR3 is written after a load, because the copy does not touch the TLB.
+
+Arguments of the library's calls are made once and reused (`_value`, `_all`): one engine belongs to one thread.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+from collections.abc import Callable
+from typing import Any, Final
+
+from jefeos.cpu import paging
+from jefeos.cpu.engine import CpuContext, Engine
+from jefeos.cpu.registers import REGISTER_COUNT, Reg
+from jefeos.cpu.unicorn import library as uc
+from jefeos.cpu.unicorn.fpu import FpuAccess
+from jefeos.cpu.unicorn.guard import CodeGuard, is_suspect
+from jefeos.cpu.unicorn.machine import KERNEL_PML4_INDEX, RESERVED_BYTES, Machine
+from jefeos.errors import BootError, UsageError
+
+MASK64: Final = (1 << 64) - 1
+_MAX_RAM_BYTES: Final = 1 << 32  # the library loads only 32 bits of CR3
+_FETCHABLE: Final = paging.PTE_PRESENT | paging.PTE_USER
+
+_UC_OF_REG: Final = {
+    register: int(uc.UcReg.RFLAGS if register is Reg.RFLAGS else uc.UcReg[register.name]) for register in Reg
+}
+
+
+class UnicornContext(CpuContext):
+    """A context of the library. Freed with this object."""
+
+    def __init__(self, free: Callable[[ctypes.c_void_p], object], pointer: ctypes.c_void_p) -> None:
+        self.cr3 = 0
+        self.pointer = pointer
+        self._free = free
+
+    def __del__(self) -> None:
+        self._free(self.pointer)
+
+
+class UnicornState(Engine):
+    """An open processor in ring 3, with its RAM. Abstract: it cannot run."""
+
+    def __init__(self, ram_bytes: int) -> None:
+        if ram_bytes % paging.PAGE_SIZE or not RESERVED_BYTES < ram_bytes <= _MAX_RAM_BYTES:
+            raise BootError(
+                f"guest RAM must be whole pages, above {RESERVED_BYTES} bytes and at most 4 GiB: {ram_bytes}"
+            )
+        lib = uc.Library()
+        try:
+            self._ram_map = mmap.mmap(-1, ram_bytes)
+        except (OSError, OverflowError) as error:
+            raise BootError(f"no {ram_bytes} bytes of host memory for guest RAM: {error}") from error
+        self.ram = memoryview(self._ram_map)
+        self.ram_words = self.ram.cast("Q")
+        address = ctypes.addressof(ctypes.c_char.from_buffer(self._ram_map))
+        machine = Machine(lib, address, ram_bytes, self.ram_words)
+        self.reserved_bytes = RESERVED_BYTES
+        self.kernel_entries = ((KERNEL_PML4_INDEX, machine.kernel_entry),)
+        self.current_cr3 = 0
+
+        self._lib = lib
+        self._machine = machine
+        self._handle = machine.handle
+        self._value = ctypes.c_uint64()
+        self._value_at = ctypes.byref(self._value)
+        self._ids = [ctypes.c_int(_UC_OF_REG[register]) for register in Reg]
+        self._all = (ctypes.c_uint64 * REGISTER_COUNT)()
+        self._all_view = memoryview(self._all).cast("B").cast("Q")
+        self._all_ids, self._all_places = batch(self._all, tuple(Reg))
+        self._all_count = ctypes.c_int(REGISTER_COUNT)
+        self._cr3_id = ctypes.c_int(uc.UcReg.CR3)
+        self._fpu = FpuAccess(lib, machine.handle)
+        self._guard = CodeGuard(lib, machine.handle)
+        self._scratch = machine.new_context()
+        self._pristine = machine.new_context()
+        self._kept = machine.new_context()
+        self._closed = False
+
+    def new_context(self) -> UnicornContext:
+        pointer = self._machine.new_context()
+        ctypes.memmove(pointer, self._pristine, self._machine.context_bytes)
+        return UnicornContext(self._lib.context_free, pointer)
+
+    def save(self, context: CpuContext) -> None:
+        assert isinstance(context, UnicornContext)
+        self._lib.context_save(self._handle, context.pointer)
+        context.cr3 = self.current_cr3
+
+    def load(self, context: CpuContext) -> None:
+        assert isinstance(context, UnicornContext)
+        self._lib.context_restore(self._handle, context.pointer)
+        self.set_cr3(context.cr3)
+
+    def reset(self, *, rip: int, rsp: int, cr3: int) -> None:
+        self._lib.context_restore(self._handle, self._pristine)
+        self.set_cr3(cr3)
+        self.set(Reg.RSP, rsp)
+        self.set(Reg.RIP, rip)
+
+    def registers(self) -> list[int]:
+        self._lib.read_batch(self._handle, self._all_ids, self._all_places, self._all_count)
+        return self._all_view.tolist()
+
+    def set_registers(self, values: list[int]) -> None:
+        if len(values) != REGISTER_COUNT:
+            raise UsageError(f"{REGISTER_COUNT} registers wanted, {len(values)} given")
+        for index, value in enumerate(values):
+            self._all_view[index] = value & MASK64
+        self._lib.write_batch(self._handle, self._all_ids, self._all_places, self._all_count)
+
+    def get(self, register: int) -> int:
+        self._lib.read(self._handle, self._ids[register], self._value_at)
+        return self._value.value
+
+    def set(self, register: int, value: int) -> None:
+        self._value.value = value & MASK64
+        self._lib.write(self._handle, self._ids[register], self._value_at)
+
+    def fpu_state(self) -> bytes:
+        return self._fpu.read()
+
+    def set_fpu_state(self, image: bytes) -> None:
+        self._fpu.write(image)
+
+    # ---- memory -----------------------------------------------------------------------------------------
+
+    def set_cr3(self, physical_address: int) -> None:
+        self.current_cr3 = physical_address
+        self._load_cr3(physical_address)
+        if self._guard.used:
+            self._guard.switch(physical_address)
+
+    def flush_tlb(self) -> None:
+        self._load_cr3(self.current_cr3)
+
+    def _load_cr3(self, physical_address: int) -> None:
+        self._value.value = physical_address
+        self._lib.write(self._handle, self._cr3_id, self._value_at)
+
+    def invalidate_code(self, address: int, length: int) -> None:
+        # The library looks the page up as an instruction fetch, and leaves an exception behind if that fails. So
+        # only pages that can be fetched are given to it, with a TLB that cannot be stale.
+        self.flush_tlb()
+        page = address & ~paging.PAGE_MASK
+        while page < address + length:
+            entry = paging.walk(self.ram_words, self.current_cr3, page)
+            if entry & _FETCHABLE == _FETCHABLE and not entry & paging.PTE_NX:
+                first, last = ctypes.c_uint64(page), ctypes.c_uint64(page + paging.PAGE_SIZE)
+                self._lib.control(self._handle, uc.CTL_TB_REMOVE_CACHE, first, last)
+            page += paging.PAGE_SIZE
+
+    def is_code_safe(self, frame: int) -> bool:
+        start = frame << paging.PAGE_SHIFT
+        return not is_suspect(self.ram[start : start + paging.PAGE_SIZE])
+
+    def guard_code(self, address: int) -> None:
+        page = address & ~paging.PAGE_MASK
+        self._guard.guard(self.current_cr3, page, self._code_at(page, paging.PAGE_SIZE))
+
+    def _code_at(self, address: int, length: int) -> bytes:
+        """Bytes that could be fetched, up to the first page that cannot."""
+        parts = []
+        while length:
+            entry = paging.walk(self.ram_words, self.current_cr3, address)
+            if entry & _FETCHABLE != _FETCHABLE or entry & paging.PTE_NX:
+                break
+            start = (entry & paging.PTE_ADDRESS_MASK) + (address & paging.PAGE_MASK)
+            count = min(length, paging.PAGE_SIZE - (address & paging.PAGE_MASK))
+            parts.append(bytes(self.ram[start : start + count]))
+            address += count
+            length -= count
+        return b"".join(parts)
+
+    def _free(self) -> None:
+        for context in (self._scratch, self._pristine, self._kept):
+            self._lib.context_free(context)
+        self._lib.close(self._handle)
+
+
+def batch(values: Any, registers: tuple[Reg, ...]) -> tuple[Any, Any]:
+    """Argument arrays that read or write ``registers`` in one call, to and from the words of ``values``."""
+    base = ctypes.addressof(values)
+    ids = (ctypes.c_int * len(registers))(*(_UC_OF_REG[register] for register in registers))
+    places = (ctypes.c_void_p * len(registers))(*(base + 8 * index for index in range(len(registers))))
+    return ids, places
