@@ -266,6 +266,7 @@ async def _wait_for(shell: Shell, job: Job) -> int:
         job.pids.remove(pid)
         if report is not None and pid == job.last_pid:
             job.status = status_of(report)
+            await shell.tell_signal(report)
     shell.state.jobs.pop(job.number, None)
     return job.status
 

@@ -17,7 +17,8 @@ JEFEOS_API = 1
 APPLETS = {
     "main": {"jsh": "main", "sh": "main"},
     "applets.files": dict.fromkeys(["ls", "cp", "mv", "rm", "mkdir", "rmdir", "touch", "ln", "chmod"], ""),
-    "applets.text": dict.fromkeys(["cat", "echo", "printf", "head", "tail", "wc", "grep", "hexdump"], ""),
+    "applets.text": dict.fromkeys(["cat", "echo", "printf", "head", "tail", "wc", "hexdump"], ""),
+    "applets.search": {"grep": "grep"},
     "applets.system": dict.fromkeys(
         ["pwd", "true", "false", "env", "sleep", "kill", "uname", "ps", "mount", "free", "date", "seq", "tee", "yes",
          "sync", "sort"], ""

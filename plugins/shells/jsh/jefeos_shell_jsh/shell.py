@@ -523,7 +523,7 @@ class Shell:
                 left.pop(0)
                 if report.pid == pids[-1]:
                     status = status_of(report)
-                    await self._tell_signal(report)
+                    await self.tell_signal(report)
         finally:
             if terminal is not None:
                 self._give_terminal(self.proc.process.pgid)
@@ -549,7 +549,7 @@ class Shell:
             except KernelError:
                 pass  # the job is over already, or the terminal is not ours
 
-    async def _tell_signal(self, report: WaitReport) -> None:
+    async def tell_signal(self, report: WaitReport) -> None:
         """What ended a command unexpectedly; ^C and a closed pipe are not worth a line."""
         if report.code in (SignalCode.CLD_KILLED, SignalCode.CLD_DUMPED):
             if report.status == Signal.SIGINT and self.interactive:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 from jefeos.errors import Errno, KernelError
 from jefeos.proc.applet import Proc
@@ -84,30 +84,86 @@ def checked(
     return run
 
 
-async def chunks(proc: Proc, descriptor: int) -> AsyncIterator[bytes]:
+# Iterators written out as classes: an asynchronous generator that is left in the middle, as when a signal ends the
+# applet, would be closed later by the event loop, when the process is gone.
+
+
+class Chunks:
     """The content of a descriptor as it comes."""
-    while part := await proc.read(descriptor, CHUNK_BYTES):
-        yield part
+
+    def __init__(self, proc: Proc, descriptor: int) -> None:
+        self._proc = proc
+        self._descriptor = descriptor
+
+    def __aiter__(self) -> Chunks:
+        return self
+
+    async def __anext__(self) -> bytes:
+        part = await self._proc.read(self._descriptor, CHUNK_BYTES)
+        if not part:
+            raise StopAsyncIteration
+        return part
 
 
-async def inputs(
-    proc: Proc, argv0: bytes, paths: list[bytes], failed: list[bytes]
-) -> AsyncIterator[tuple[bytes, int]]:
+class Lines:
+    """The lines of a descriptor, each with its newline; the last one may lack it."""
+
+    def __init__(self, proc: Proc, descriptor: int) -> None:
+        self._proc = proc
+        self._descriptor = descriptor
+        self._ready: list[bytes] = []
+        self._rest: list[bytes] = []
+
+    def __aiter__(self) -> Lines:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._ready:
+            part = await self._proc.read(self._descriptor, CHUNK_BYTES)
+            if not part:
+                last = b"".join(self._rest)
+                self._rest.clear()
+                if last:
+                    return last
+                raise StopAsyncIteration
+            if b"\n" not in part:
+                self._rest.append(part)
+                continue
+            *whole, rest = (b"".join(self._rest) + part).split(b"\n")
+            self._rest = [rest] if rest else []
+            self._ready = [line + b"\n" for line in reversed(whole)]
+        return self._ready.pop()
+
+
+class Inputs:
     """Open each file in turn (``-`` and no files at all: standard input); what cannot be opened goes to ``failed``."""
-    for path in paths or [b"-"]:
-        if path == b"-":
-            yield path, 0
-            continue
-        try:
-            descriptor = await proc.open(path)
-        except KernelError as error:
-            await fail(proc, argv0, path, error)
-            failed.append(path)
-            continue
-        try:
-            yield path, descriptor
-        finally:
-            proc.close(descriptor)
+
+    def __init__(self, proc: Proc, argv0: bytes, paths: list[bytes], failed: list[bytes]) -> None:
+        self._proc = proc
+        self._name = argv0
+        self._left = list(reversed(paths or [b"-"]))
+        self._failed = failed
+        self._open: int | None = None
+
+    def __aiter__(self) -> Inputs:
+        return self
+
+    async def __anext__(self) -> tuple[bytes, int]:
+        if self._open is not None:
+            self._proc.close(self._open)
+            self._open = None
+        while self._left:
+            path = self._left.pop()
+            if path == b"-":
+                return path, 0
+            try:
+                self._open = await self._proc.open(path)
+            except KernelError as error:
+                await fail(self._proc, self._name, path, error)
+                self._failed.append(path)
+                continue
+            return path, self._open
+        raise StopAsyncIteration
 
 
 def status_or_none(proc: Proc, path: bytes, *, follow: bool = True) -> Stat | None:

@@ -7,7 +7,7 @@ from jefeos.proc.applet import Proc
 from jefeos.sched.wait import Interrupted
 
 from ..messages import SIGNAL_NAMES, error_text, shown, signal_number
-from .common import UsageFailure, checked, chunks, complain, fail, inputs, options
+from .common import Chunks, Inputs, Lines, UsageFailure, checked, complain, fail, options
 from .dates import FORMAT_DEFAULT, format_time
 
 CLOCK_TICKS = 100
@@ -256,7 +256,7 @@ async def tee(proc: Proc, argv: list[bytes]) -> int:
             targets.append(await proc.create(path, append="a" in found))
         except KernelError as error:
             status = await fail(proc, argv[0], path, error)
-    async for data in chunks(proc, 0):
+    async for data in Chunks(proc, 0):
         for descriptor in targets:
             await proc.write(descriptor, data)
     return status
@@ -283,9 +283,9 @@ async def sort(proc: Proc, argv: list[bytes]) -> int:
     found, paths = options(argv, b"rnu")
     failed: list[bytes] = []
     lines: list[bytes] = []
-    async for path, descriptor in inputs(proc, argv[0], paths, failed):
+    async for path, descriptor in Inputs(proc, argv[0], paths, failed):
         try:
-            async for line in proc.lines(descriptor):
+            async for line in Lines(proc, descriptor):
                 lines.append(line.removesuffix(b"\n"))
         except KernelError as error:
             await fail(proc, argv[0], path, error)
