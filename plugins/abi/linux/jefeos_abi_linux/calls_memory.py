@@ -164,7 +164,8 @@ def pkey_mprotect(task: Task, address: ULong, length: Size, prot: ULong, pkey: I
     """pkey_mprotect(2): the CPU has no protection keys, so only key -1 (none) exists."""
     if pkey != -1:
         raise KernelError(Errno.EINVAL)
-    return mprotect(task, address, length, prot)
+    mprotect(task, address, length, prot)
+    return 0
 
 
 @syscall("pkey_alloc")
@@ -272,7 +273,8 @@ def mlock2(task: Task, address: ULong, length: Size, flags: Int) -> int:
     """mlock2(2)."""
     if flags & ~1:
         raise KernelError(Errno.EINVAL)
-    return mlock(task, address, length)
+    mlock(task, address, length)
+    return 0
 
 
 @syscall("munlock")

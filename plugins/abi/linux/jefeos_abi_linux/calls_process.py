@@ -12,15 +12,18 @@ from jefeos.cpu.paging import TASK_SIZE
 from jefeos.errors import Errno, KernelError
 from jefeos.proc.credentials import RLimit
 from jefeos.proc.lifecycle import CloneRequest
-from jefeos.proc.waiting import WaitReport
 from jefeos.proc.signals import Signal, SignalCode, SignalInfo
 from jefeos.proc.task import Task
+from jefeos.proc.waiting import WaitReport
+from jefeos.sched.executor import ProgramReplaced
 from jefeos.sched.wait import MaybeAwait
 from jefeos.structs import Struct, u64
 from jefeos.syscall.declare import syscall
 from jefeos.syscall.types import CStr, Fd, Flags, Int, Size, ULong, UserPtr
 from jefeos.vfs.flags import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
+
 from jefeos_abi_linux.auxv import ARGUMENT_LIMIT_BYTES, POINTER_BYTES, argument_limit_bytes
+from jefeos_abi_linux.calls_time import drop_posix_timers
 from jefeos_abi_linux.elf import FatalLoadError
 from jefeos_abi_linux.files_common import directory_of
 from jefeos_abi_linux.siginfo import SIGINFO_BYTES, siginfo_bytes
@@ -235,15 +238,19 @@ def execveat(
     if at is not None:
         shown = b"/dev/fd/%d/%s" % (dirfd, path)
     arguments, environ = _read_arguments(task, argv, envp)
-    follow = not flags & AT_SYMLINK_NOFOLLOW
-    return _execute(task, path if location is None else shown, arguments, environ, at=at, follow=follow, location=location)
+    place = {"at": at, "follow": not flags & AT_SYMLINK_NOFOLLOW, "location": location}
+    return _execute(task, path if location is None else shown, arguments, environ, **place)
 
 
 async def _execute(task: Task, path: bytes, argv: list[bytes], environ: list[bytes], **place: Any) -> int:
     try:
         return await task.kernel.lifecycle.execute(task, path, argv, environ, **place)
+    except ProgramReplaced:
+        drop_posix_timers(task.process)
+        raise
     except FatalLoadError as error:
-        task.kernel.log.info("pid %d: %s cannot be loaded: %s", task.process.pid, path.decode("utf-8", "replace"), error)
+        name = path.decode("utf-8", "replace")
+        task.kernel.log.info("pid %d: %s cannot be loaded: %s", task.process.pid, name, error)
         task.kernel.signals.force(task, SignalInfo(Signal.SIGSEGV, SignalCode.SI_KERNEL))
         raise
 

@@ -19,6 +19,7 @@ from jefeos.proc.task import Task
 from jefeos.sched.wait import Interrupted, MaybeAwait, Restart, sleep_ns
 from jefeos.syscall.declare import syscall
 from jefeos.syscall.types import Int, Size, UInt, ULong, UserPtr
+
 from jefeos_abi_linux.structs_common import read_timespec, timespec_bytes
 
 FUTEX_WAIT: Final = 0

@@ -18,8 +18,10 @@ from jefeos.proc.timers import IntervalTimer, PosixTimer, ProcessTimer, TimerClo
 from jefeos.sched.wait import Interrupted, MaybeAwait, Restart, sleep_ns
 from jefeos.syscall.declare import syscall
 from jefeos.syscall.types import Int, UInt, UserPtr
+
 from jefeos_abi_linux.structs_common import (
     NS_PER_SECOND,
+    NS_PER_US,
     itimerspec_bytes,
     read_itimerspec,
     read_timespec,
@@ -240,8 +242,9 @@ def clock_nanosleep(
     time_ns = read_timespec(task.mm, time)
     if flags & TIMER_ABSTIME:
         return _sleep(task, clock, time_ns, 0)
-    return _sleep(task, clock if clock not in WALL_CLOCKS else CLOCK_MONOTONIC,
-                  (now_ns if clock not in WALL_CLOCKS else clock_ns(task, CLOCK_MONOTONIC)) + time_ns, remainder)
+    if clock in WALL_CLOCKS:  # setting the date does not change how long a relative sleep takes
+        clock, now_ns = CLOCK_MONOTONIC, clock_ns(task, CLOCK_MONOTONIC)
+    return _sleep(task, clock, now_ns + time_ns, remainder)
 
 
 # --- interval timers -------------------------------------------------------------------------------------------
@@ -260,7 +263,8 @@ def _itimer(task: Task, which: int) -> IntervalTimer:
 
 
 def _itimer_bytes(timer: ProcessTimer) -> bytes:
-    return timeval_bytes(timer.interval_ns) + timeval_bytes(max(timer.remaining_ns(), 1000) if timer.deadline_ns is not None else 0)
+    left_ns = timer.remaining_ns()  # an armed timer never shows as zero, which would mean disarmed
+    return timeval_bytes(timer.interval_ns) + timeval_bytes(max(left_ns, NS_PER_US) if left_ns else 0)
 
 
 @syscall("getitimer")

@@ -20,7 +20,6 @@ from collections.abc import Callable
 from typing import Final
 
 from attrs import frozen
-
 from jefeos.cpu.paging import PAGE_MASK, PAGE_SIZE, TASK_SIZE
 from jefeos.errors import Errno, KernelError
 from jefeos.structs import Struct, nested, raw, u8, u16, u32, u64

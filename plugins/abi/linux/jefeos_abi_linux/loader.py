@@ -17,10 +17,10 @@ Not here: scripts (``#!`` is the kernel's), a vdso (libc falls back to system ca
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
-
 from jefeos.cpu.paging import PAGE_MASK, PAGE_SIZE, TASK_SIZE
 from jefeos.errors import Errno, KernelError
 from jefeos.mm.vma import PROT_EXEC, PROT_READ, PROT_WRITE
@@ -29,6 +29,7 @@ from jefeos.proc.credentials import RLimit
 from jefeos.vfs.flags import O_RDONLY, S_IFMT, S_IFREG, S_ISGID, S_ISUID, S_IXGRP, X_OK, MountFlags
 from jefeos.vfs.inode import OpenContext
 from jefeos.vfs.permissions import may_access
+
 from jefeos_abi_linux import auxv
 from jefeos_abi_linux.auxv import Aux
 from jefeos_abi_linux.elf import (
@@ -209,7 +210,10 @@ def open_executable(task: Task, path: bytes) -> File:
         raise KernelError(Errno.EACCES)
     if not may_access(inode, X_OK, task.creds):
         raise KernelError(Errno.EACCES)
-    file: File = inode.open(O_RDONLY, OpenContext(vfs, task, place))  # a regular file never waits
+    file = inode.open(O_RDONLY, OpenContext(vfs, task, place))
+    if isinstance(file, Coroutine):  # a regular file never makes its opener wait
+        file.close()
+        raise KernelError(Errno.EACCES)
     return file
 
 
@@ -301,6 +305,6 @@ def _map_stack(
     space.map(layout.stack_top - length, length, prot, fixed=True, grows_down=True, name=b"[stack]")
 
 
-def _reader(file: File):  # type: ignore[no-untyped-def]
+def _reader(file: File) -> Callable[[int, int], bytes]:
     inode = file.inode
     return lambda count, offset: inode.read(offset, count)

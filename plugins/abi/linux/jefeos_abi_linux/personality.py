@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from jefeos.cpu.registers import Reg
 from jefeos.personality import Personality, ProgramImage
 from jefeos.syscall.table import SyscallTable
+
 from jefeos_abi_linux.elf import is_elf
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class LinuxPersonality(Personality):
 
     def __init__(self) -> None:
         from jefeos.syscall.declare import declarations
+
         from jefeos_abi_linux.numbers import NUMBERS
 
         self.table = SyscallTable(self.name, NUMBERS)

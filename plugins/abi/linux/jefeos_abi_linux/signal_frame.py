@@ -20,6 +20,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final
 
+from attrs import evolve
 from jefeos.cpu.paging import TASK_SIZE
 from jefeos.cpu.registers import (
     FXSAVE_BYTES,
@@ -34,6 +35,7 @@ from jefeos.errors import Errno, KernelError
 from jefeos.proc.signals import ActionFlags, Signal, SignalAction, SignalCode, SignalInfo
 from jefeos.proc.task import Work
 from jefeos.structs import Struct, nested, pad, raw, s32, u16, u64
+
 from jefeos_abi_linux.siginfo import SIGINFO_BYTES, siginfo_bytes
 
 if TYPE_CHECKING:
@@ -169,7 +171,7 @@ def push_frame(task: Task, engine: Engine, info: SignalInfo, action: SignalActio
             uc_mcontext=context,
             uc_sigmask=task.saved_mask if task.work & Work.MASK else task.blocked,
         ),
-        info=siginfo_bytes(info),
+        info=siginfo_bytes(_with_address(info, registers[Reg.RIP])),
     )
     task.mm.write(fpu_at, engine.fpu_state())
     task.mm.write(frame_at, frame.pack())
@@ -188,6 +190,13 @@ def push_frame(task: Task, engine: Engine, info: SignalInfo, action: SignalActio
         raise KernelError(Errno.EFAULT, "the handler is outside of user space")
     engine.set_registers(registers)
     engine.set_fpu_state(INITIAL_FXSAVE)
+
+
+def _with_address(info: SignalInfo, rip: int) -> SignalInfo:
+    """si_addr of an illegal instruction or arithmetic fault is the instruction's."""
+    if info.signo in (Signal.SIGILL, Signal.SIGFPE) and info.code > 0 and not info.address:
+        return evolve(info, address=rip)
+    return info
 
 
 def _place(task: Task, action: SignalAction, stack_pointer: int) -> tuple[int, int]:

@@ -6,6 +6,7 @@ import struct
 from typing import Final
 
 from jefeos.proc.credentials import Usage
+
 from jefeos_abi_linux.structs_common import timeval_bytes
 
 RUSAGE_BYTES: Final = 144

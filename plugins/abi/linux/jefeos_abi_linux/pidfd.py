@@ -1,0 +1,39 @@
+"""Process descriptors (pidfd_open(2)): a file that stands for a process and becomes readable when it ends."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from jefeos.errors import Errno, KernelError
+from jefeos.proc.process import Process
+from jefeos.proc.task import Task
+from jefeos.sched.wait import WaitQueue
+from jefeos.vfs.file import File
+from jefeos.vfs.flags import O_RDWR
+
+POLLIN: Final = 0x001
+POLLRDNORM: Final = 0x040
+
+
+class PidFile(File):
+    """The open file of a pidfd. It outlives the process, and then means nobody."""
+
+    def __init__(self, task: Task, process: Process, flags: int) -> None:
+        vfs = task.kernel.vfs
+        inode = vfs.anonymous_inode(0o600)
+        super().__init__(inode, flags | O_RDWR, vfs.anonymous_path(inode, b"anon_inode:[pidfd]"))
+        self.process = process
+
+    def poll(self) -> int:
+        return POLLIN | POLLRDNORM if self.process.is_dead else 0
+
+    def poll_queues(self) -> tuple[WaitQueue, ...]:
+        return (self.process.exit_queue,)
+
+
+def process_of(task: Task, fd: int) -> tuple[Process, PidFile]:
+    """The process behind a pidfd. Raises EBADF."""
+    file = task.files.get(fd)
+    if not isinstance(file, PidFile):
+        raise KernelError(Errno.EBADF)
+    return file.process, file
