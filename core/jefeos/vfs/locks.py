@@ -10,7 +10,7 @@ shrinks and merges its own records. Another owner's record conflicts if the rang
 Waiting: a lock call that must wait is a coroutine. Waiting owners are put down in the `LockManager`, so that a POSIX
 lock that would close a ring of waiters fails with EDEADLK instead. (flock and OFD locks are not checked, as on
 Linux.) Closing any descriptor of a file drops all POSIX locks of the process on it: the descriptor table calls
-`LockManager.release_owner`; the end of an open file drops its own.
+`LockManager.release_owner`, and `owner_gone` when a process ends; the end of an open file drops its own.
 """
 
 from __future__ import annotations
@@ -131,6 +131,8 @@ class LockManager:
     def __init__(self) -> None:
         # A waiting POSIX owner, and what it wants: (inode's locks, kind, start, end).
         self._waiting: dict[Hashable, tuple[InodeLocks, int, int, int]] = {}
+        # Where each owner may hold record locks, for its end.
+        self._places: dict[Hashable, set[InodeLocks]] = {}
 
     # --- flock ---------------------------------------------------------------------------------------------
 
@@ -183,7 +185,7 @@ class LockManager:
         if owner is file:
             file.may_hold_locks = True
         if kind == F_UNLCK or locks.conflicting(owner, kind, start, end) is None:
-            locks.replace(owner, kind, start, end, pid)
+            self._take(locks, owner, kind, start, end, pid)
             return None
         if not wait:
             raise KernelError(Errno.EAGAIN)
@@ -200,7 +202,12 @@ class LockManager:
                 await locks.queue.wait()
         finally:
             self._waiting.pop(owner, None)
+        self._take(locks, owner, kind, start, end, pid)
+
+    def _take(self, locks: InodeLocks, owner: Hashable, kind: int, start: int, end: int, pid: int) -> None:
         locks.replace(owner, kind, start, end, pid)
+        if kind != F_UNLCK:
+            self._places.setdefault(owner, set()).add(locks)
 
     def _leads_to(self, owner: Hashable, goal: Hashable) -> bool:
         """Whether ``owner`` waits, directly or through others, for ``goal``."""
@@ -223,6 +230,12 @@ class LockManager:
         """A descriptor of the process ``owner`` for the file was closed: its POSIX locks on it go."""
         if inode.locks is not None:
             inode.locks.release_owner(owner)
+
+    def owner_gone(self, owner: Hashable) -> None:
+        """The process has ended (its descriptors were closed without telling of each): all its locks go."""
+        for locks in self._places.pop(owner, ()):
+            locks.release_owner(owner)
+        self._waiting.pop(owner, None)
 
 
 def lock_range(origin: int, start: int, length: int) -> tuple[int, int]:

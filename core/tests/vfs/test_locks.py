@@ -97,6 +97,18 @@ def test_waiting_and_release(file: Any, manager: LockManager, start: Any) -> Non
     assert errno_of(manager.set, file, first, f.F_RDLCK, 5, 5) == Errno.EAGAIN
 
 
+def test_the_end_of_a_process_drops_its_locks_everywhere(world: Any, file: Any, manager: LockManager) -> None:
+    other = world.vfs.open(world.root, b"/other", f.O_RDWR | f.O_CREAT, 0o644)
+    first, second = Owner(), Owner()
+    for place in (file, other):
+        manager.set(place, first, f.F_WRLCK, 0, END)
+        assert errno_of(manager.set, place, second, f.F_RDLCK, 4, 4) == Errno.EAGAIN
+    manager.owner_gone(first)
+    manager.owner_gone(Owner())
+    for place in (file, other):
+        assert manager.set(place, second, f.F_RDLCK, 4, 4) is None
+
+
 def test_deadlock_of_three(file: Any, manager: LockManager, start: Any) -> None:
     owners = [Owner() for _ in range(3)]
     for number, owner in enumerate(owners):
