@@ -1,4 +1,4 @@
-"""The host folder passes the suite for filesystems, writable and read-only."""
+"""The host folder passes the suite that every filesystem plugin passes, in both forms of access."""
 
 from __future__ import annotations
 
@@ -7,35 +7,41 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from jefeos.mm.pagecache import PageCache
 from jefeos.testing.filesystems import SAMPLE, FilesystemConformance, TickingClock
-from jefeos.vfs.inode import Filesystem
+from jefeos_fs_host import filesystem as filesystem_module
+from jefeos_fs_host.checked import CheckedAccess
 from jefeos_fs_host.filesystem import HostFilesystem
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the names and modes of the sample are POSIX's")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other hosts have other names and links")
 
 
 class TestWritable(FilesystemConformance):
-    special_files = False  # the guest makes none on the host
+    special_files = False
 
     @pytest.fixture
-    def filesystem(self, tmp_path: Path, page_cache: PageCache, clock: TickingClock) -> Filesystem:
+    def filesystem(self, page_cache: PageCache, clock: TickingClock, tmp_path: Path) -> HostFilesystem:
         return HostFilesystem(str(tmp_path), True, clock=clock, page_cache=page_cache)
+
+
+class TestWritableByChecking(TestWritable):
+    @pytest.fixture(autouse=True)
+    def _checked(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(filesystem_module, "open_access", CheckedAccess)
 
 
 class TestReadOnly(FilesystemConformance):
     read_only = True
 
     @pytest.fixture
-    def filesystem(self, tmp_path: Path, page_cache: PageCache, clock: TickingClock) -> Filesystem:
-        top = os.fsencode(tmp_path)
-        for path, content in SAMPLE.items():
-            place = os.path.join(top, path)
+    def filesystem(self, page_cache: PageCache, clock: TickingClock, tmp_path: Path) -> HostFilesystem:
+        for name, content in SAMPLE.items():
+            path = os.path.join(os.fsencode(tmp_path), name)
             if content is None:
-                os.mkdir(place)
+                os.mkdir(path)
             elif isinstance(content, tuple):
-                os.symlink(content[0], place)
+                os.symlink(content[0], path)
             else:
-                with open(place, "wb") as file:
-                    file.write(content)
-        return HostFilesystem(str(tmp_path), False, clock=clock, page_cache=page_cache)
+                Path(os.fsdecode(path)).write_bytes(content)
+        return HostFilesystem(str(tmp_path), clock=clock, page_cache=page_cache)
