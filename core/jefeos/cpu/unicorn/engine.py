@@ -30,6 +30,7 @@ check alignment, and the SSE exception flags never rise.
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
@@ -67,6 +68,11 @@ class UnicornEngine(UnicornState):
         self._ended = False
         self._stop_requested = False
         self._running = False
+        self._runner = 0
+        rip = ctypes.c_uint64()
+        self._run_arguments = (
+            self._lib, self._handle, ctypes.c_uint64(0), self._ids[Reg.RIP], rip, ctypes.byref(rip)
+        )  # fmt: skip
         self._error: BaseException | None = None
         self._refused: list[Vector] = []
         self._exception: ExceptionHandler = _unattached
@@ -109,16 +115,18 @@ class UnicornEngine(UnicornState):
             return
         if self._counting != bool(max_instructions):
             self._switch_counting()
-        lib, handle = self._lib, self._handle
-        zero = ctypes.c_uint64(0)
-        limit = ctypes.c_size_t(max_instructions)
-        rip_id, rip = self._ids[Reg.RIP], ctypes.c_uint64()
-        rip_at = ctypes.byref(rip)
+        lib, handle, zero, rip_id, rip, rip_at = self._run_arguments
+        limit = ctypes.c_size_t(max_instructions) if max_instructions else zero
+        self._runner = threading.get_ident()
         self._ended = False
         self._running = True
         try:
             for echo in range(_MAX_ECHOES):
                 lib.read(handle, rip_id, rip_at)
+                if (
+                    self._stop_requested
+                ):  # no call may come between this and the start, nor a signal handler then
+                    break
                 code = lib.start(handle, rip, zero, zero, limit)
                 if self._guard.active:
                     self._forget_in_flight()
@@ -149,7 +157,7 @@ class UnicornEngine(UnicornState):
     def stop(self) -> None:
         self._stop_requested = True
         self._lib.stop(self._handle)
-        if self._running:
+        if self._running and threading.get_ident() != self._runner:
             self._ticker.see_stop_through()
 
     def start_ticker(self, period_ms: float) -> None:
