@@ -12,6 +12,7 @@
 
 static volatile sig_atomic_t seen, depth;
 static sigjmp_buf escape;
+static char *volatile expected;
 static char stack[65536];
 
 static void note(int signo) { seen = signo; }
@@ -19,7 +20,7 @@ static void note(int signo) { seen = signo; }
 static void on_fault(int signo, siginfo_t *info, void *context)
 {
     char here;
-    printf("fault %d code %d address %lx on alternate stack %d\n", signo, info->si_code, (long)info->si_addr,
+    printf("fault %d code %d address as expected %d on alternate stack %d\n", signo, info->si_code, info->si_addr == expected,
            &here >= stack && &here < stack + sizeof stack);
     siglongjmp(escape, 1);
 }
@@ -63,10 +64,12 @@ int main(void)
     struct sigaction fault = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     sigaction(SIGSEGV, &fault, NULL);
     sigaction(SIGFPE, &fault, NULL);
+    expected = (char *)0x10;
     if (!sigsetjmp(escape, 1))
-        *(volatile int *)0x10 = 1;
+        *(volatile int *)expected = 1;
+    expected = "constant";
     if (!sigsetjmp(escape, 1))
-        *(volatile char *)"constant" = 1;
+        *expected = 1;
 
     struct sigaction info = {.sa_sigaction = detail, .sa_flags = SA_SIGINFO};
     sigaction(SIGRTMIN, &info, NULL);

@@ -27,6 +27,7 @@ background write-back: `writeback` runs at fsync, msync, sync and when memory is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from jefeos.cpu.paging import PAGE_MASK, PAGE_SHIFT, PAGE_SIZE
@@ -313,6 +314,9 @@ class FileMapping:
     def remove_user(self, vma: Vma) -> None:
         self.users.remove(vma)
         self.shared_users -= vma.shared
+        if vma.shared and not self.shared_users and self.dirty:
+            with suppress(KernelError):  # stays dirty; sync tries again
+                self.writeback()  # a program that only wrote through its mapping expects the file to have it
         if self._released and not self.users:
             self._drop_everything()
 
