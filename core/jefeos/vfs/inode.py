@@ -208,7 +208,8 @@ class Inode(ABC):
     @property
     def blocks(self) -> int:
         """Storage used, in units of 512 bytes (st_blocks)."""
-        return (self.size + 511) // 512 if self.is_regular else 0
+        block_size = self.fs.block_size
+        return (self.size + block_size - 1) // block_size * block_size // 512 if self.is_regular else 0
 
     def refresh(self) -> None:
         """Brings the attributes up to date before they are reported. Nothing to do for most."""

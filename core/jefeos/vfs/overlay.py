@@ -42,6 +42,9 @@ class OverlayFs(Tmpfs):
 
     name = "overlay"
     magic = FilesystemMagic.OVERLAY
+    # Sizes and blocks look as on a disk, like those of the files from below.
+    directory_bytes = PAGE_SIZE
+    entry_bytes = 0
 
     def __init__(self, lower: Filesystem, page_cache: PageCache | None, clock: Clock,
                  size_limit: int = DEFAULT_SIZE_LIMIT_BYTES) -> None:
@@ -144,9 +147,12 @@ class OverlayInode(TmpfsInode):
 
     @property
     def blocks(self) -> int:
-        if self.lower is not None:
-            return (self.size + 511) // 512 if self.is_regular else 0
-        return super().blocks
+        lower = self.lower
+        if lower is not None and (self.size == lower.size or not self.is_regular):
+            return lower.blocks
+        if self.is_regular or self.is_directory:
+            return (self.size + PAGE_SIZE - 1) // PAGE_SIZE * (PAGE_SIZE // 512)
+        return 0
 
     @property
     def mapping(self) -> FileMapping:

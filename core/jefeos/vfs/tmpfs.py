@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from jefeos.mm.pagecache import FileMapping, PageCache
 
 DEFAULT_SIZE_LIMIT_BYTES = 1 << 40
-_ENTRY_BYTES = 20  # what Linux's tmpfs adds to a directory's size for each entry
 
 
 class Tmpfs(Filesystem):
@@ -45,6 +44,9 @@ class Tmpfs(Filesystem):
 
     name = "tmpfs"
     magic: int = FilesystemMagic.TMPFS
+    # The size that directories show: as Linux's tmpfs, which counts 20 bytes for each entry, ``.`` and ``..`` included.
+    directory_bytes = 40
+    entry_bytes = 20
 
     def __init__(self, page_cache: PageCache | None, clock: Clock,
                  size_limit: int = DEFAULT_SIZE_LIMIT_BYTES, root_mode: int = 0o755) -> None:
@@ -96,6 +98,7 @@ class TmpfsInode(Inode):
         self.xattrs: dict[bytes, bytes] | None = None
         if mode & S_IFMT == S_IFDIR:
             self.nlink = 2
+            self.size = fs.directory_bytes
 
     @property
     def blocks(self) -> int:
@@ -199,13 +202,13 @@ class TmpfsInode(Inode):
         if len(name) > NAME_MAX:
             raise KernelError(Errno.ENAMETOOLONG)
         self.entries[name] = inode
-        self.size += _ENTRY_BYTES
+        self.size += self.fs.entry_bytes
         self.touch_modified()
         return inode
 
     def _leave(self, name: bytes) -> None:
         del self.entries[name]
-        self.size = max(self.size - _ENTRY_BYTES, 0)
+        self.size = max(self.size - self.fs.entry_bytes, 0)
         self.touch_modified()
 
     # --- symbolic links ------------------------------------------------------------------------------------
