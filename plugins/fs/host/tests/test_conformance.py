@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from jefeos.mm.pagecache import PageCache
 from jefeos.testing.filesystems import SAMPLE, FilesystemConformance, TickingClock
 from jefeos_fs_host import filesystem as filesystem_module

@@ -7,7 +7,6 @@ import tarfile
 from pathlib import Path
 
 import pytest
-
 from jefeos.mm.pagecache import PageCache
 from jefeos.testing.filesystems import SAMPLE, FilesystemConformance, TickingClock
 from jefeos_fs_tar.archive import MEMORY_LIMIT_BYTES
