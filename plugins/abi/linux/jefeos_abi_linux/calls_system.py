@@ -45,6 +45,7 @@ PRIO_PROCESS: Final = 0
 PRIO_PGRP: Final = 1
 PRIO_USER: Final = 2
 IOPRIO_CLASS_SHIFT: Final = 13
+IOPRIO_CLASS_MASK: Final = 7
 IOPRIO_CLASSES: Final = 3
 IOPRIO_LEVELS: Final = 8
 IOPRIO_STATE: Final = "linux.ioprio"
@@ -276,8 +277,9 @@ def ioprio_get(task: Task, which: Int, who: Int) -> int:
 @syscall("ioprio_set")
 def ioprio_set(task: Task, which: Int, who: Int, priority: Int) -> int:
     """ioprio_set(2): remembered, without effect."""
-    kind, level = priority >> IOPRIO_CLASS_SHIFT, priority & (1 << IOPRIO_CLASS_SHIFT) - 1
-    if not 0 <= kind <= IOPRIO_CLASSES or kind in (1, 2) and level >= IOPRIO_LEVELS or not kind and level:
+    kind = priority >> IOPRIO_CLASS_SHIFT & IOPRIO_CLASS_MASK
+    level = priority & (1 << IOPRIO_CLASS_SHIFT) - 1
+    if kind > IOPRIO_CLASSES or kind in (1, 2) and level >= IOPRIO_LEVELS or not kind and level:
         raise KernelError(Errno.EINVAL)
     if kind == 1 and not task.creds.privileged:
         raise KernelError(Errno.EPERM)

@@ -238,7 +238,7 @@ def clock_nanosleep(
     """clock_nanosleep(2)."""
     now_ns = clock_ns(task, clock)
     if clock in SLEEPLESS_CLOCKS or clock == CLOCK_THREAD_CPUTIME_ID:
-        raise KernelError(Errno.EOPNOTSUPP if clock != CLOCK_THREAD_CPUTIME_ID else Errno.EINVAL)
+        raise KernelError(Errno.EOPNOTSUPP)
     time_ns = read_timespec(task.mm, time)
     if flags & TIMER_ABSTIME:
         return _sleep(task, clock, time_ns, 0)

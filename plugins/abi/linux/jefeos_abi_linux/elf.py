@@ -115,12 +115,16 @@ class ElfImage:
         return bool(flags and flags[-1] & PF_X)
 
     def program_headers_address(self) -> int:
-        """Address of the program headers in the image, before the load bias; 0 if no segment holds them."""
+        """Address of the program headers in the image, before the load bias; 0 if no segment holds them.
+
+        Of several segments that hold them the last one counts, as on Linux.
+        """
         wanted = self.header.e_phoff
+        address = 0
         for segment in self.loads:
             if segment.p_offset <= wanted < segment.p_offset + segment.p_filesz:
-                return wanted - segment.p_offset + segment.p_vaddr
-        return 0
+                address = wanted - segment.p_offset + segment.p_vaddr
+        return address
 
 
 def is_elf(head: bytes) -> bool:

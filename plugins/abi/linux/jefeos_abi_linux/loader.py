@@ -204,6 +204,8 @@ def effective_ids(task: Task, file: File) -> tuple[int, int]:
 def open_executable(task: Task, path: bytes) -> File:
     """Open what a program names as its interpreter. ENOENT, EACCES for what may not be executed, ELOOP …"""
     vfs = task.kernel.vfs
+    if not path:  # inside the kernel an empty path is the working directory, and that cannot be executed
+        raise KernelError(Errno.EACCES)
     place = vfs.resolve(task, path)
     inode = place.inode
     if inode.mode & S_IFMT != S_IFREG or place.mount.flags & MountFlags.NOEXEC:
