@@ -18,6 +18,7 @@ from jefeos.vfs.path import Path, path_string
 from jefeos.vfs.procfs.nodes import ProcDirectory, ProcFile, ProcLink
 
 if TYPE_CHECKING:
+    from jefeos.proc.process import Process
     from jefeos.proc.task import Task
     from jefeos.vfs.file import File
     from jefeos.vfs.procfs.filesystem import ProcFilesystem
@@ -42,26 +43,28 @@ def _parse(name: bytes) -> int:
 
 
 class _Descriptors(ProcDirectory):
-    """What both directories share."""
+    """What both directories share. Without a ``task`` (zombies, the kernel's own process) they are empty."""
 
     fs: ProcFilesystem
     entry_kind: int
 
-    def __init__(self, fs: ProcFilesystem, ino: int, task: Task, *, mode: int, uid: int, gid: int) -> None:
-        super().__init__(fs, ino, mode=mode, uid=uid, gid=gid)
+    def __init__(self, fs: ProcFilesystem, ino: int, process: Process, task: Task | None, *, mode: int) -> None:
+        super().__init__(fs, ino, mode=mode, uid=process.creds.euid, gid=process.creds.egid)
+        self.process = process
         self.task = task
 
     def file(self, name: bytes) -> tuple[int, File]:
         """The open file that a name stands for. ENOENT."""
         descriptor = _parse(name)
-        self.fs.check_inspect(self.task.process)
-        try:
-            return descriptor, self.task.files.get(descriptor)
-        except KernelError:
-            raise KernelError(Errno.ENOENT) from None
+        self.fs.check_inspect(self.process)
+        if self.task is None or descriptor not in self.task.files:
+            raise KernelError(Errno.ENOENT)
+        return descriptor, self.task.files.get(descriptor)
 
     def readdir(self) -> Iterable[DirEntry]:
-        self.fs.check_inspect(self.task.process)
+        self.fs.check_inspect(self.process)
+        if self.task is None:
+            return []
         return [DirEntry(b"%d" % fd, self.ino + 1 + fd, self.entry_kind) for fd, _ in self.task.files.items()]
 
 
@@ -71,11 +74,11 @@ class DescriptorDirectory(_Descriptors):
     entry_kind = S_IFLNK
 
     def refresh(self) -> None:
-        self.size = len(self.task.files)
+        self.size = len(self.task.files) if self.task is not None else 0
 
     def lookup(self, name: bytes) -> Inode:
         descriptor, file = self.file(name)
-        target = _Target(self.fs, self.task, file)
+        target = _Target(self.fs, file)
         mode = (_READ_MODE if file.readable else 0) | (_WRITE_MODE if file.writable else 0)
         return ProcLink(self.fs, self.ino + 1 + descriptor, target.text, lead=target.place, mode=mode,
                         uid=self.uid, gid=self.gid, size=_LINK_SIZE)
@@ -86,7 +89,6 @@ class _Target:
     """What a descriptor's link says and where it leads."""
 
     fs: ProcFilesystem
-    task: Task
     file: File
 
     def text(self) -> bytes:
@@ -107,7 +109,8 @@ class DescriptorInfoDirectory(_Descriptors):
                         uid=self.uid, gid=self.gid)
 
     def _info(self, descriptor: int, file: File) -> bytes:
-        flags = file.flags | (O_CLOEXEC if descriptor in self.task.files.cloexec else 0)
+        closing = self.task is not None and descriptor in self.task.files.cloexec
+        flags = file.flags | (O_CLOEXEC if closing else 0)
         place = descriptor_path(self.fs, file)
         return b"pos:\t%d\nflags:\t0%o\nmnt_id:\t%d\nino:\t%d\n" % (
             file.position, flags, place.mount.mount_id, file.inode.ino,

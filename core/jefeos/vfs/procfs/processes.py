@@ -79,7 +79,7 @@ class TaskDirectory(ProcDirectory):
             return ThreadsDirectory(fs, ino, self.process, uid, gid)
         if entry.name in (b"fd", b"fdinfo"):
             kind = DescriptorDirectory if entry.name == b"fd" else DescriptorInfoDirectory
-            return kind(fs, ino, self.thread(), mode=entry.mode, uid=uid, gid=gid)
+            return kind(fs, ino, self.process, self.first_thread(), mode=entry.mode)
         text = entry.text
         assert text is not None
         if entry.kind == S_IFLNK:
@@ -97,13 +97,18 @@ class TaskDirectory(ProcDirectory):
             raise KernelError(Errno.ESRCH)
         return text(self)
 
-    def thread(self) -> Task:
-        """The thread shown: the first one in a process's own directory. ENOENT after the end."""
+    def first_thread(self) -> Task | None:
+        """The thread shown: in a process's own directory the first one. None after the end."""
         if self.task is not None:
             return self.task
-        if not self.process.tasks:
+        return self.process.tasks[0] if self.process.tasks else None
+
+    def thread(self) -> Task:
+        """The same. ENOENT after the end."""
+        task = self.first_thread()
+        if task is None:
             raise KernelError(Errno.ENOENT)
-        return self.process.tasks[0]
+        return task
 
     # -- magic links --------------------------------------------------------------------------------
 
@@ -156,7 +161,8 @@ class TaskDirectory(ProcDirectory):
 
     def own_root(self) -> Path:
         """The root that its mounts are seen from."""
-        return self.thread().fs.root
+        task = self.first_thread()
+        return task.fs.root if task is not None else self.fs.kernel.vfs.root
 
     def children(self) -> bytes:
         """task/TID/children: ids of the children."""

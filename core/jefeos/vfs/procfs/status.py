@@ -231,7 +231,7 @@ def limits(process: Process) -> bytes:
     lines = [b"%-25s %-20s %-20s %-10s\n" % (b"Limit", b"Soft Limit", b"Hard Limit", b"Units")]
     for which, name, unit in _LIMIT_ROWS:
         soft, hard = (b"unlimited" if value == UNLIMITED else b"%d" % value for value in process.rlimits[which])
-        lines.append(b"%-25s %-20s %-20s %-10s\n" % (name, soft, hard, unit))
+        lines.append(b"%-25s %-20s %-20s %s\n" % (name, soft, hard, unit.ljust(10) if unit else b""))
     return b"".join(lines)
 
 

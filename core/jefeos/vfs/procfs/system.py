@@ -101,7 +101,8 @@ class SystemText:
             (b"VmallocTotal", 0), (b"VmallocUsed", 0), (b"VmallocChunk", 0),
         )  # fmt: skip
         lines = [b"%s %8d kB\n" % ((name + b":").ljust(15), size // 1024) for name, size in rows]
-        lines += [b"%s %8d\n" % (name.ljust(15), 0) for name in (b"HugePages_Total:", b"HugePages_Free:")]
+        for name in (b"HugePages_Total:", b"HugePages_Free:", b"HugePages_Rsvd:", b"HugePages_Surp:"):
+            lines.append(b"%s%5d\n" % (name.ljust(19), 0))
         lines.append(b"Hugepagesize:       2048 kB\n")
         return b"".join(lines)
 
