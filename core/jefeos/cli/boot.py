@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from jefeos.config import BootConfig
@@ -33,6 +33,7 @@ INIT_PROGRAMS = (b"/init", b"/bin/sh")
 #: Variables of the host that say something about the terminal and the user, not about the host's files.
 PASSED_VARIABLES = ("TERM", "COLORTERM", "LANG", "LC_ALL", "TZ")
 TERMINATED_STATUS = 143
+IMPATIENT_INTERRUPTS = 3
 
 _PHRASES = {
     Errno.ENOENT: "not found",
@@ -101,7 +102,9 @@ class Session:
                 borrowed.enter_context(terminal)
                 if _is_terminal(0):
                     self._line_end = "\r\n"  # raw mode: a line feed alone would not go back to column 1
-            status = kernel.run_until_exit(self._start(argv, cwd))
+            process = self._start(argv, cwd)
+            borrowed.enter_context(_interrupts_go_to(kernel, process))
+            status = kernel.run_until_exit(process)
         self._line_end = "\n"
         if self.config.stats:
             self._print_statistics()
@@ -242,6 +245,38 @@ def _is_terminal(descriptor: int) -> bool:
         return os.isatty(descriptor)
     except OSError:
         return False
+
+
+@contextmanager
+def _interrupts_go_to(kernel: Kernel, process: Process) -> Iterator[None]:
+    """The host's ^C becomes the guest's: where no terminal is attached, it arrives as a signal to us.
+
+    It is handed over through the loop, between two slices of the guest; three in a row stop JefeOS itself.
+    """
+    import signal
+
+    from jefeos.proc.signals import Signal
+
+    count = 0
+
+    def deliver() -> None:
+        kernel.signals.send_group(kernel.processes.group(process.pgid), Signal.SIGINT)
+
+    def interrupted(_number: int, _frame: object) -> None:
+        nonlocal count
+        count += 1
+        if count >= IMPATIENT_INTERRUPTS:
+            raise KeyboardInterrupt
+        kernel.loop.call_soon_threadsafe(deliver)
+
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # whoever started us wants it so
+        yield
+        return
+    before = signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _exit_on_termination() -> None:

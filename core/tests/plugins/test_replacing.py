@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,33 +12,16 @@ import pytest
 from jefeos.api import System
 from jefeos.errors import ConfigError
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "cli"))
+from programs import MOV_EDI, SYS_EXIT, call, elf
+
 #: The test packages that must not load here: some are broken on purpose.
 OTHERS = ["broken", "future", "misspelt", "failing", "twin"]
 
-TEXT_ADDRESS = 0x400000
-HEADERS_BYTES = 64 + 56
-
-
-def tiny_program(code: bytes) -> bytes:
-    """A static x86-64 ELF file of one segment (System V ABI: 64-byte header, one 56-byte program header)."""
-    size = HEADERS_BYTES + len(code)
-    ident = b"\x7fELF" + bytes([2, 1, 1]) + bytes(9)
-    header = struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, TEXT_ADDRESS + HEADERS_BYTES, 64, 0, 0, 64, 56, 1, 0, 0, 0)
-    segment = struct.pack("<IIQQQQQQ", 1, 5, 0, TEXT_ADDRESS, TEXT_ADDRESS, size, size, 0x1000)
-    return ident + header + segment + code
-
-
 def exit_with_answer(addend: int) -> bytes:
     """``_exit(syscall(1000, addend))``."""
-    return (
-        b"\xb8\xe8\x03\x00\x00"  # mov eax, 1000
-        + b"\xbf"
-        + struct.pack("<i", addend)  # mov edi, addend
-        + b"\x0f\x05"  # syscall
-        + b"\x89\xc7"  # mov edi, eax
-        + b"\xb8\x3c\x00\x00\x00"  # mov eax, 60 (exit)
-        + b"\x0f\x05"
-    )
+    answer = MOV_EDI + struct.pack("<i", addend) + call(1000)
+    return elf(answer + b"\x89\xc7" + call(SYS_EXIT))  # mov edi, eax
 
 
 @pytest.fixture
@@ -53,13 +37,13 @@ def booted(with_packages: Callable[..., Path], jefeos_boot: Callable[..., System
 
 def test_a_plugin_adds_a_system_call(booted: Callable[..., System]) -> None:
     system = booted()
-    system.write_file("/bin/answer", tiny_program(exit_with_answer(8)), 0o755)
+    system.write_file("/bin/answer", exit_with_answer(8), 0o755)
     assert system.run(["/bin/answer"]).status == 50
 
 
 def test_without_that_plugin_the_number_is_unknown(booted: Callable[..., System]) -> None:
     system = booted(without=[*OTHERS, "answer"], stats=True)
-    system.write_file("/bin/answer", tiny_program(exit_with_answer(8)), 0o755)
+    system.write_file("/bin/answer", exit_with_answer(8), 0o755)
     assert system.run(["/bin/answer"]).status == 256 - 38  # -ENOSYS, its low byte
     assert system.statistics()["unknown_calls"] == {"syscall_1000": 1}
 
@@ -69,7 +53,7 @@ def test_processes_are_announced_to_plugins(booted: Callable[..., System]) -> No
     events = importlib.import_module("jefeos_test_syscall.plugin").events
     events.clear()
     system = booted()
-    system.write_file("/bin/answer", tiny_program(exit_with_answer(0)), 0o755)
+    system.write_file("/bin/answer", exit_with_answer(0), 0o755)
     for _ in range(3):
         system.run(["/bin/answer"])
     assert (events["boot"], events["start"], events["exit"]) == (1, 3, 3)
@@ -81,7 +65,7 @@ def test_a_plugin_replaces_the_scheduler_by_name(booted: Callable[..., System]) 
     system = booted(scheduler="lifo")
     scheduler = system.kernel.scheduler
     assert type(scheduler).__module__ == "jefeos_test_scheduler.plugin"
-    system.write_file("/bin/answer", tiny_program(exit_with_answer(1)), 0o755)
+    system.write_file("/bin/answer", exit_with_answer(1), 0o755)
     assert system.run(["/bin/answer"]).status == 43
     assert scheduler.picks >= 1
 
@@ -90,7 +74,7 @@ def test_a_plugin_replaces_the_scheduler_by_name(booted: Callable[..., System]) 
 def test_the_schedulers_of_core(booted: Callable[..., System], name: str) -> None:
     system = booted(scheduler=name)
     assert system.kernel.scheduler.name == name
-    system.write_file("/bin/answer", tiny_program(exit_with_answer(2)), 0o755)
+    system.write_file("/bin/answer", exit_with_answer(2), 0o755)
     assert system.run(["/bin/answer"]).status == 44
 
 
@@ -110,6 +94,6 @@ def test_a_broken_plugin_does_not_keep_the_system_from_booting(
         "misspelt",
         "failing",
     ]
-    system.write_file("/bin/answer", tiny_program(exit_with_answer(3)), 0o755)
+    system.write_file("/bin/answer", exit_with_answer(3), 0o755)
     assert system.run(["/bin/answer"]).status == 45
     assert sum("plugin " in record.getMessage() for record in caplog.records) == 4
