@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from jefeos.proc.process import Process
     from jefeos.proc.task import Task
     from jefeos.vfs.procfs.filesystem import ProcFilesystem
+    from jefeos.vfs.vfs import Vfs
 
 COMM_LENGTH: Final = 15
 _ENTRY_SHIFT: Final = 32  # of the inode number: below it room for descriptors
@@ -164,6 +165,16 @@ class TaskDirectory(ProcDirectory):
         task = self.first_thread()
         return task.fs.root if task is not None else self.fs.kernel.vfs.root
 
+    def mount_table(self) -> bytes:
+        """mounts."""
+        vfs: Vfs = self.fs.kernel.vfs
+        return mounts.mounts(vfs, self.own_root())
+
+    def mount_information(self) -> bytes:
+        """mountinfo."""
+        vfs: Vfs = self.fs.kernel.vfs
+        return mounts.mountinfo(vfs, self.own_root())
+
     def children(self) -> bytes:
         """task/TID/children: ids of the children."""
         return b"".join(b"%d " % child.pid for child in self.process.children)
@@ -242,8 +253,8 @@ _TABLE: Final[dict[bytes, Entry]] = {
         _file(b"limits", lambda d: status.limits(d.process)),
         _file(b"loginuid", _constant(b"4294967295")),
         _file(b"maps", lambda d: memory.maps(d.process, d.fs.viewer_root())),
-        _file(b"mountinfo", lambda d: mounts.mountinfo(d.fs.kernel.vfs, d.own_root())),
-        _file(b"mounts", lambda d: mounts.mounts(d.fs.kernel.vfs, d.own_root())),
+        _file(b"mountinfo", TaskDirectory.mount_information),
+        _file(b"mounts", TaskDirectory.mount_table),
         _file(b"oom_score", _constant(b"0\n")),
         _file(b"oom_score_adj", TaskDirectory.oom_score_adjustment, 0o644,
               store=TaskDirectory.set_oom_score_adjustment),
