@@ -95,7 +95,7 @@ class Host:
             span, perms, *_ = line.split()
             start, end = (int(part, 16) for part in span.split("-"))
             if BASE - (1 << 30) <= start < BASE + (1 << 30):
-                pages.update({page: perms for page in range(start >> 12, end >> 12)})
+                pages.update(dict.fromkeys(range(start >> 12, end >> 12), perms))
         return pages
 
     def close(self):

@@ -7,6 +7,7 @@ hold the frame, and at the end every frame must be free.
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from functools import partial
 from itertools import pairwise
@@ -338,7 +339,8 @@ class Machine(RuleBasedStateMachine):
         pages = [model.pages.get(p) for p in range(page, page + count)]
         if all(p and p.prot and p.available() for p in pages):
             data = model.space.read(page * PAGE, count * PAGE)
-            assert [data[k * PAGE + o] for k in range(count) for o in OFFSETS] == [p.get(o) for p in pages for o in OFFSETS]
+            seen = [data[k * PAGE + o] for k in range(count) for o in OFFSETS]
+            assert seen == [p.get(o) for p in pages for o in OFFSETS]
         else:
             self.expect(Errno.EFAULT, model.space.read, page * PAGE, count * PAGE)
 
@@ -389,6 +391,7 @@ class Machine(RuleBasedStateMachine):
     def everything_agrees(self):
         if not hasattr(self, "models"):
             return
+        self.engine.check_tlb()  # first: looking at pages fills it
         held = Counter()
         words = self.engine.ram_words
         executable, writable = set(), set()
@@ -414,13 +417,13 @@ class Machine(RuleBasedStateMachine):
                     assert self.memory.frames.code[pfn] == CODE_LIVE
                     executable.add(pfn)
             assert space.resident_pages == pages
-            held.update(table // 512 for level in (space._leaves, space._directories, space._pointers) for table in level.values())
+            for level in (space._leaves, space._directories, space._pointers):
+                held.update(table // 512 for table in level.values())
             held[space.cr3 >> 12] += 1
             for slot, leaf in space._leaves.items():
                 directory = words[space._directories[slot >> 9] + (slot & 511)]
                 assert directory & paging.PTE_ADDRESS_MASK == leaf * 8
             self.check_areas(model)
-        self.engine.check_tlb()
         assert not executable & writable, "a frame is writable in one place and executable in another"
         for mapping in self.memory.page_cache.mappings():
             held.update(mapping.pages.values())
@@ -480,11 +483,73 @@ def effort(examples: int, steps: int) -> settings:
     )
 
 
-Machine.TestCase.settings = effort(250, 50)
+Machine.TestCase.settings = effort(60, 40)
 TestModel = Machine.TestCase
+
+
+def random_step(rng):
+    """A rule and its arguments, chosen so that most steps do something (Hypothesis spreads its choices evenly)."""
+    number, page, count = rng.randrange(8), rng.randrange(REGION_PAGES), rng.randint(1, 6)
+    prot = rng.choice([0, R, R | W, R | W, R | W, R | W, R | X, R | X, R | W | X, R | W | X, W, X])
+    offset, value = rng.choice(OFFSETS), rng.randint(1, 255)
+    common = {"number": number, "page": page, "count": count}
+    touch = {"number": number, "offset": offset, "value": value}
+    choices = [
+        (8, "map", {**common, "prot": prot, "fixed": rng.random() < 0.7, "shared": rng.random() < 0.4,
+                    "backing": rng.randrange(5), "offset": rng.randrange(FILE_PAGES)}),
+        (3, "unmap", common),
+        (8, "protect", {**common, "prot": prot}),
+        (6, "remap", {"number": number, "page": page, "old": rng.randint(1, 3), "new": rng.randint(1, 4),
+                      "move": rng.random() < 0.5, "fixed": rng.choice([None, rng.randrange(REGION_PAGES)])}),
+        (3, "dont_need", common),
+        (3, "brk", {"number": number, "size": rng.randint(-PAGE, 4 * PAGE)}),
+        (3, "fork", {"number": number}),
+        (2, "exit", {"number": number}),
+        (2, "switch", {"number": number}),
+        (45, "touch_mapped", {**touch, "pick": rng.randrange(1000), "need": rng.choice([0, 2, 2, 2, 16])}),
+        (2, "touch", {**touch, "page": rng.randrange(REGION_PAGES + 3), "need": rng.choice([0, 2, 16])}),
+        (4, "kernel_write", {**common, "count": rng.randint(1, 3), "value": value}),
+        (4, "kernel_read", {**common, "count": rng.randint(1, 3)}),
+        (3, "file_write", {"file": rng.randrange(2), "index": rng.randrange(FILE_PAGES + 2), "value": value}),
+        (1, "file_truncate", {"file": rng.randrange(2), "pages": rng.randint(2, FILE_PAGES)}),
+        (2, "cache", {"action": rng.choice(["writeback", "reclaim", "drop", "invalidate"])}),
+    ]  # fmt: skip
+    _, name, arguments = rng.choices(choices, [weight for weight, _, _ in choices])[0]
+    return name, arguments
+
+
+def walk_at_random(seed, steps):
+    rng = random.Random(seed)
+    machine = Machine()
+    machine.begin()
+    done = []
+    try:
+        for _ in range(steps):
+            name, arguments = random_step(rng)
+            if (name == "fork" and len(machine.models) > 3) or (name == "exit" and len(machine.models) < 2):
+                continue
+            done.append((name, arguments))
+            getattr(machine, name)(**arguments)
+            machine.everything_agrees()
+        machine.teardown()
+    except BaseException:
+        print("\n".join(map(str, done[-12:])))
+        raise
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_random_walk(seed):
+    walk_at_random(seed, 250)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_random_walks_for_long():
+    for seed in range(1000, 1600):
+        walk_at_random(seed, 400)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
 def test_model_for_long():
-    run_state_machine_as_test(Machine, settings=effort(1500, 80))
+    run_state_machine_as_test(Machine, settings=effort(1000, 80))

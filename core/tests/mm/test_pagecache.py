@@ -154,12 +154,12 @@ def test_file_larger_than_memory():
     space = memory.new_space()
     at = space.map(None, 2 << 20, R | X, mapping=mapping)
     cpu = Processor(space)
-    for page in range(0, 512):
+    for page in range(512):
         assert cpu.load(at + page * PAGE + 9) == data[page * PAGE + 9]
     shared = space.map(None, 2 << 20, R | W, mapping=mapping, shared=True)
-    for page in range(0, 512):
+    for page in range(512):
         assert cpu.store(shared + page * PAGE, page & 255) is Fault.OK  # dirty pages are written back for room
-    for page in range(0, 512):
+    for page in range(512):
         assert cpu.load(at + page * PAGE) == page & 255
     mapping.writeback()
     assert [mapping.source.data[page * PAGE] for page in range(512)] == [page & 255 for page in range(512)]
@@ -232,7 +232,8 @@ def test_random_work_in_little_memory(seed):
                     result = Processor(space).load(at + 5) if rng.random() < 0.7 else space.read(at + 5, 1)[0]
                     assert result in (known[at], Fault.NO_MEMORY)
         except KernelError as error:
-            assert error.errno in (Errno.ENOMEM, Errno.EFAULT)
+            if error.errno not in (Errno.ENOMEM, Errno.EFAULT):
+                raise
         if step % 50 == 0:
             for space, known in zip(spaces, expected, strict=True):
                 for at, value in known.items():
