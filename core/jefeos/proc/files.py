@@ -83,6 +83,8 @@ class FdTable:
         old = self._files.get(fd)
         self._put(fd, file, cloexec)
         if old is not None:
+            if old.inode.locks is not None:
+                old.inode.locks.release_owner(self)
             old.unref()
 
     def close(self, fd: int) -> File:
@@ -92,6 +94,8 @@ class FdTable:
             raise KernelError(Errno.EBADF)
         self.cloexec.discard(fd)
         heapq.heappush(self._free, fd)
+        if file.inode.locks is not None:  # POSIX: closing any descriptor of a file drops one's record locks
+            file.inode.locks.release_owner(self)
         file.unref()
         return file
 

@@ -20,7 +20,7 @@ from jefeos.vfs.flags import O_CLOEXEC, O_DIRECT, O_LARGEFILE, O_NONBLOCK, O_PAT
 from jefeos.vfs.pipe import PipeFile
 
 from jefeos_abi_linux.files_common import file_of
-from jefeos_abi_linux.locking import LOCK_COMMANDS, flock_file, forget_locks
+from jefeos_abi_linux.locking import LOCK_COMMANDS, flock_file
 from jefeos_abi_linux.memfd import F_SEAL_EXEC, F_SEAL_SEAL, SEAL_COMMANDS, make_memory_file
 from jefeos_abi_linux.structs import FOwnerEx
 
@@ -68,9 +68,6 @@ def _duplicate(task: Task, file: File, minimum: int, *, cloexec: bool) -> int:
 
 def _duplicate_at(task: Task, file: File, fd: int, *, cloexec: bool) -> int:
     file.ref()  # before the old file of that number goes: it may be the last holder of what this one needs
-    replaced = task.files.get(fd) if fd in task.files else None
-    if replaced is not None and replaced.inode.locks is not None:
-        forget_locks(task, replaced)
     try:
         task.files.install_at(fd, file, cloexec=cloexec)
     except KernelError:
@@ -129,16 +126,14 @@ def close_range(task: Task, first: UInt, last: UInt, flags: Flags) -> int:
             if flags & CLOSE_RANGE_CLOEXEC:
                 task.files.set_cloexec(fd, True)
             else:
-                close(task, fd)
+                task.files.close(fd)
     return 0
 
 
 @syscall("close")
 def close(task: Task, fd: Fd) -> int:
     """close(2)."""
-    file = task.files.close(fd)
-    if file.inode.locks is not None:
-        forget_locks(task, file)
+    task.files.close(fd)
     return 0
 
 

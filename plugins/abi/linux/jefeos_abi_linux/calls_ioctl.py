@@ -135,10 +135,10 @@ def _switch_flag(file: File, flag: int, on: int) -> int:
     return 0
 
 
-def _size(task: Task, fd: int, file: File, argument: int) -> int:
+def _allocated(task: Task, fd: int, file: File, argument: int) -> int:
     if not file.inode.is_regular and not file.inode.is_directory and not file.inode.is_symlink:
         raise KernelError(Errno.ENOTTY)
-    task.mm.write_u64(argument, file.stat().size)
+    task.mm.write_u64(argument, file.stat().blocks * 512)  # what it takes up, not its length
     return 0
 
 
@@ -151,7 +151,7 @@ _COMMON: Final[dict[int, Callable[[Task, int, File, int], int]]] = {
     FIONCLEX: _keep_on_exec,
     FIONBIO: _nonblocking,
     FIOASYNC: _asynchronous,
-    FIOQSIZE: _size,
+    FIOQSIZE: _allocated,
     FIGETBSZ: _block_size,
 }
 
@@ -235,14 +235,14 @@ def _drain(task: Task, file: TerminalFile, argument: int) -> MaybeAwait[int]:
 
 
 def _flow(task: Task, file: TerminalFile, argument: int) -> int:
-    if argument not in Flow:
+    if argument > max(Flow):
         raise KernelError(Errno.EINVAL)
     file.flow(Flow(argument))
     return 0
 
 
 def _flush(task: Task, file: TerminalFile, argument: int) -> int:
-    if argument not in FlushQueue:
+    if argument > max(FlushQueue):
         raise KernelError(Errno.EINVAL)
     file.flush(FlushQueue(argument))
     return 0
@@ -276,7 +276,11 @@ def _not_exclusive(task: Task, file: TerminalFile, argument: int) -> int:
 
 
 def _set_controlling(task: Task, file: TerminalFile, argument: int) -> int:
-    file.set_controlling(steal=argument == 1 and task.creds.privileged)
+    steal = argument == 1 and task.creds.privileged
+    if file.is_master:  # means its slave
+        file.tty.jobs.set_controlling(file.tty, task.process, steal=steal)
+    else:
+        file.set_controlling(steal=steal)
     return 0
 
 

@@ -1,6 +1,7 @@
 """Record locks of fcntl(2): struct flock to a range and an owner, and back.
 
-The owner of F_SETLK's locks is the process, that of F_OFD_SETLK's the open file. `jefeos.vfs.locks` does the rest.
+The owner of F_SETLK's locks is the process's descriptor table, which drops them when it closes a descriptor of the
+file (as POSIX wants) or ends; that of F_OFD_SETLK's is the open file. `jefeos.vfs.locks` does the rest.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from jefeos.vfs.locks import lock_range
 
 from jefeos_abi_linux.structs import LinuxFlock
 
+LOCK_MAND: Final = 32
 F_GETLK: Final = 5
 F_SETLK: Final = 6
 F_SETLKW: Final = 7
@@ -75,21 +77,17 @@ async def _zero_later(pending: Any) -> int:
 
 
 def flock_file(task: Task, file: File, operation: int) -> MaybeAwait[int]:
-    """flock(2)."""
+    """flock(2). The mandatory locks of old (LOCK_MAND) are taken for nothing, as Linux does."""
+    if operation & LOCK_MAND:
+        return 0
     pending = task.kernel.vfs.locks.flock(file, operation)
     return 0 if pending is None else _zero_later(pending)
 
 
-def forget_locks(task: Task, file: File) -> None:
-    """A descriptor of the process for ``file`` was closed: POSIX lets go of all its record locks on it."""
-    if file.inode.locks is not None:
-        file.inode.locks.release_owner(task.process)
-
-
 LOCK_COMMANDS: Final[dict[int, Callable[[Task, int, File, int], Any]]] = {
-    F_GETLK: lambda task, fd, file, argument: _test(task, file, argument, task.process),
-    F_SETLK: lambda task, fd, file, argument: _set(task, file, argument, task.process, wait=False),
-    F_SETLKW: lambda task, fd, file, argument: _set(task, file, argument, task.process, wait=True),
+    F_GETLK: lambda task, fd, file, argument: _test(task, file, argument, task.files),
+    F_SETLK: lambda task, fd, file, argument: _set(task, file, argument, task.files, wait=False),
+    F_SETLKW: lambda task, fd, file, argument: _set(task, file, argument, task.files, wait=True),
     F_OFD_GETLK: lambda task, fd, file, argument: _test(task, file, argument, file),
     F_OFD_SETLK: lambda task, fd, file, argument: _set(task, file, argument, file, wait=False),
     F_OFD_SETLKW: lambda task, fd, file, argument: _set(task, file, argument, file, wait=True),

@@ -1,0 +1,68 @@
+#include "oracle.h"
+#include <sys/sendfile.h>
+int main(void) {
+    char buf[256]; int fd, fd2;
+    umask(022);
+    fd = open("a", O_CREAT|O_EXCL|O_RDWR, 0666);
+    T(write(fd, "hello world", 11));
+    T(open("a", O_CREAT|O_EXCL|O_RDWR, 0666));
+    T(lseek(fd, 0, SEEK_SET)); T(read(fd, buf, 5)); show("buf", buf, 5);
+    T(lseek(fd, 0, SEEK_CUR)); T(lseek(fd, -3, SEEK_END)); T(lseek(fd, -30, SEEK_END)); T(lseek(fd, 0, 77));
+    T(lseek(fd, 100, SEEK_SET)); T(read(fd, buf, 5)); T(write(fd, "X", 1)); T(lseek(fd, 0, SEEK_END));
+    T(pread(fd, buf, 20, 6)); show("buf", buf, 20); T(pread(fd, buf, 20, -1)); T(pread(fd, buf, 10, 1000));
+    T(pwrite(fd, "AB", 2, 3)); T(pwrite(fd, "AB", 2, -5)); T(lseek(fd, 0, SEEK_CUR));
+    T(lseek(fd, 200, SEEK_DATA)); T(lseek(fd, 0, SEEK_DATA)); T(lseek(fd, 50, SEEK_HOLE));
+    T(read(fd, (void *)1, 5)); T(read(fd, (void *)1, 0)); T(write(fd, (void *)1, 5)); T(write(fd, (void*)1, 0));
+    T(lseek(fd, 0, SEEK_SET)); T(read(fd, (void *)8, 5)); T(lseek(fd, 0, SEEK_CUR));
+    T(read(77, buf, 1)); T(write(77, buf, 1)); T(close(77)); T(close(-1)); T(lseek(77, 0, 0));
+    T(read(-1, 0, 0)); T(pread(77, buf, 1, 0)); T(pread(77, buf, 1, -1));
+    fd2 = open("a", O_RDONLY); T(write(fd2, "x", 1)); T(read(fd2, buf, 3)); T(ftruncate(fd2, 0));
+    T(pwrite(fd2, "x", 1, 0)); close(fd2);
+    fd2 = open("a", O_WRONLY|O_APPEND); T(read(fd2, buf, 3)); T(write(fd2, "end", 3));
+    T(lseek(fd2, 0, SEEK_CUR)); T(pwrite(fd2, "Q", 1, 0)); T(lseek(fd2, 0, SEEK_END)); close(fd2);
+    struct iovec v[3] = {{buf, 4}, {buf + 10, 0}, {buf + 20, 6}};
+    memset(buf, '.', sizeof buf);
+    T(lseek(fd, 0, SEEK_SET)); T(readv(fd, v, 3)); show("v", buf, 30); T(readv(fd, v, -1));
+    T(readv(fd, v, 1025)); T(readv(fd, v, 0)); T(readv(fd, (void *)8, 1));
+    T(preadv(fd, v, 3, 2)); show("v", buf, 30); T(writev(fd, v, 3)); T(pwritev(fd, v, 1, 90));
+    T(preadv(fd, v, 1, -2));
+    v[0].iov_len = (size_t)-1; T(readv(fd, v, 1)); T(writev(fd, v, 1)); v[0].iov_len = 4;
+    struct iovec bad[2] = {{buf, 4}, {(void *)8, 4}};
+    T(lseek(fd, 0, SEEK_SET)); T(readv(fd, bad, 2)); T(lseek(fd, 0, SEEK_CUR)); T(writev(fd, bad, 2));
+    T(lseek(fd, 0, SEEK_CUR));
+    T(syscall(SYS_preadv2, fd, v, 1, -1L, 0, 0)); T(syscall(SYS_preadv2, fd, v, 1, 0L, 0, 0x10000));
+    T(syscall(SYS_pwritev2, fd, v, 1, 0L, 0, 0x10)); T(lseek(fd, 0, SEEK_END));
+    T(ftruncate(fd, 20)); T(lseek(fd, 0, SEEK_END)); T(ftruncate(fd, -1)); T(truncate("a", 15));
+    T(truncate("a", -1)); T(truncate("nope", 1)); T(truncate(".", 1)); T(ftruncate(77, 1));
+    T(fallocate(fd, 0, 0, 100)); T(lseek(fd, 0, SEEK_END)); T(fallocate(fd, 0, -1, 5));
+    T(fallocate(fd, 0, 0, 0)); T(fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, 200)); T(lseek(fd, 0, SEEK_END));
+    T(fallocate(77, 0, 0, 1));
+    T(fallocate(fd, FALLOC_FL_PUNCH_HOLE|FALLOC_FL_KEEP_SIZE, 0, 4)); T(pread(fd, buf, 8, 0));
+    show("hole", buf, 8); T(fallocate(fd, FALLOC_FL_PUNCH_HOLE, 0, 4));
+    T(posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL)); T(posix_fadvise(fd, 0, 0, 99)); T(fsync(fd));
+    T(fdatasync(fd)); T(fsync(77)); T(syncfs(fd));
+    T(sync_file_range(fd, 0, 10, 7)); T(sync_file_range(fd, 0, 10, 70)); T(readahead(fd, 0, 10));
+    /* sendfile, copy_file_range */
+    int in = make("in", "0123456789abcdef"), out = make("out", "");
+    off_t o = 4; T(sendfile(out, in, &o, 6)); printf("o=%ld\n", (long)o); T(lseek(in, 0, SEEK_SET));
+    T(sendfile(out, in, NULL, 3)); T(lseek(in, 0, SEEK_CUR)); T(sendfile(out, in, NULL, 1000));
+    T(pread(out, buf, 40, 0)); show("out", buf, 22);
+    o = -1; T(sendfile(out, in, &o, 6)); T(sendfile(77, in, NULL, 1)); T(sendfile(out, 77, NULL, 1));
+    loff_t i2 = 2, o2 = 1; T(copy_file_range(in, &i2, out, &o2, 5, 0)); printf("%ld %ld\n", (long)i2, (long)o2);
+    T(copy_file_range(in, &i2, out, &o2, 5, 1)); T(copy_file_range(in, NULL, out, NULL, 5, 0));
+    T(lseek(in, 3, SEEK_SET)); T(copy_file_range(in, NULL, out, NULL, 50, 0)); T(lseek(in, 0, SEEK_CUR));
+    i2 = 0; o2 = 4; T(copy_file_range(in, &i2, in, &o2, 8, 0)); o2 = 40;
+    T(copy_file_range(in, &i2, in, &o2, 8, 0)); T(pread(in, buf, 60, 0)); show("in", buf, 48);
+    int p[2]; T(pipe(p)); T(copy_file_range(in, NULL, p[1], NULL, 5, 0)); T(sendfile(p[1], in, NULL, 5));
+    T(sendfile(out, p[0], NULL, 5));
+    i2 = 0; T(splice(in, &i2, p[1], NULL, 6, 0)); T(splice(in, NULL, out, NULL, 6, 0));
+    T(splice(in, &i2, p[1], &i2, 6, 0)); T(splice(p[0], NULL, out, NULL, 3, 0)); T(read(p[0], buf, 20));
+    show("p", buf, 3);
+    T(splice(p[0], NULL, out, NULL, 3, SPLICE_F_NONBLOCK)); int q[2]; T(pipe(q)); T(write(p[1], "teetee", 6));
+    T(tee(p[0], q[1], 4, 0)); T(read(p[0], buf, 20)); T(read(q[0], buf, 20)); show("tee", buf, 4);
+    T(tee(p[0], p[1], 4, 0)); T(tee(in, q[1], 4, 0));
+    int d = open(".", O_RDONLY); T(read(d, buf, 10)); T(write(d, buf, 10)); T(pread(d, buf, 10, 0));
+    T(ftruncate(d, 0)); T(fsync(d)); T(open(".", O_RDWR)); T(open(".", O_WRONLY)); T(lseek(d, 0, SEEK_SET));
+    T(fallocate(d, 0, 0, 10)); T(sendfile(out, d, NULL, 10)); T(copy_file_range(d, NULL, out, NULL, 5, 0));
+    return 0;
+}
