@@ -14,14 +14,13 @@ import pytest
 HEAVY = ("asyncio", "unicorn", "rich", "attr", "pluggy", "jefeos.kernel", "importlib.metadata")
 
 
-def jefeos(*arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def jefeos(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "jefeos.cli", *arguments],
         capture_output=True,
         text=True,
         timeout=60,
         stdin=subprocess.DEVNULL,
-        cwd=cwd,
         env={name: value for name, value in os.environ.items() if not name.startswith("JEFEOS_")} | (env or {}),
     )
 

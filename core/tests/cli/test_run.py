@@ -13,9 +13,7 @@ from pathlib import Path
 
 import pexpect
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-from programs import SPINS, exits, kills_itself
+from jefeos.testing.programs import SPINS, exits, kills_itself
 
 JEFEOS = [sys.executable, "-m", "jefeos.cli"]
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import importlib
 import struct
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from jefeos.api import System
 from jefeos.errors import ConfigError
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "cli"))
-from programs import MOV_EDI, SYS_EXIT, call, elf
+from jefeos.testing.programs import MOV_EDI, SYS_EXIT, call, elf
 
 #: The test packages that must not load here: some are broken on purpose.
 OTHERS = ["broken", "future", "misspelt", "failing", "twin"]

@@ -1,4 +1,9 @@
-"""Tiny static x86-64 programs for tests, assembled by hand: no compiler is needed."""
+"""Tiny static x86-64 Linux programs for tests, assembled by hand: no compiler is needed.
+
+    system.write_file("/bin/nine", exits(9), 0o755)
+
+Machine code as in the Intel SDM, volume 2; system-call numbers and registers as in the System V ABI for x86-64 (A.2).
+"""
 
 from __future__ import annotations
 
