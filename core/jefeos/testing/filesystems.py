@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import mmap
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -85,9 +85,9 @@ class FilesystemConformance:
         return TickingClock()
 
     @pytest.fixture
-    def page_cache(self) -> Iterator[PageCache]:
+    def page_cache(self) -> PageCache:
         ram = memoryview(mmap.mmap(-1, RAM_BYTES))
-        yield PageCache(FrameAllocator(ram, 0), ram)
+        return PageCache(FrameAllocator(ram, 0), ram)
 
     @pytest.fixture
     def filesystem(self) -> Filesystem:
