@@ -9,15 +9,17 @@ from jefeos.errors import Errno, KernelError
 from jefeos.proc.signals import Signal
 from jefeos.sched.wait import Interrupted
 
+from .jobs import STATUS_SIGNAL, status_of
 from .messages import error_text, shown
 from .parser import NAME
 from .source import DescriptorSource, TextSource
 from .state import Job
+from .streams import Streams, inherited
 
 if TYPE_CHECKING:
-    from .shell import Shell, Streams
+    from .shell import Shell
 
-Builtin = Callable[["Shell", "list[bytes]", "Streams"], Awaitable[int]]
+Builtin = Callable[["Shell", "list[bytes]", Streams], Awaitable[int]]
 STATUS_USAGE = 2
 QUOTE_FREE = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./,:@%+=")
 
@@ -194,7 +196,7 @@ async def run_exec(shell: Shell, arguments: list[bytes], streams: Streams) -> in
     proc = shell.proc
     if len(arguments) == 1:
         wanted = {number: proc.file(source).ref() for number, source in streams.table.items()}
-        for number in shell.base_table():
+        for number in inherited(shell.proc):
             if number not in wanted:
                 proc.close(number)
         for number, file in wanted.items():
@@ -250,14 +252,12 @@ async def run_wait(shell: Shell, arguments: list[bytes], streams: Streams) -> in
 
 
 async def _wait_for(shell: Shell, job: Job) -> int:
-    from .shell import status_of
-
     for pid in list(job.pids):
         try:
             report = await shell.proc.wait(pid)
         except Interrupted:
             shell.proc.caught.clear()
-            return 128 + Signal.SIGINT
+            return STATUS_SIGNAL + Signal.SIGINT
         except KernelError:
             continue
         finally:
@@ -290,7 +290,7 @@ async def run_fg(shell: Shell, arguments: list[bytes], streams: Streams) -> int:
         return 1
     del shell.state.jobs[job.number]
     await write(shell, streams, job.text + b"\n")
-    shell._give_terminal(job.group)
+    shell.give_terminal(job.group)
     shell.proc.kill(-job.group, Signal.SIGCONT)
     return await shell.wait_foreground(job.group, job.pids, job.text)
 

@@ -20,36 +20,24 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
-from attrs import define, field
 from jefeos.errors import Errno, KernelError
 from jefeos.proc.applet import Proc
-from jefeos.proc.signals import Signal, SignalCode
-from jefeos.proc.waiting import WaitReport
+from jefeos.proc.signals import Signal
 from jefeos.sched.wait import Interrupted
-from jefeos.vfs.flags import O_APPEND, O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY
 
 from . import builtins
 from .expansion import ExpansionError, ListFolder, RunScript, expand_fields, expand_text
-from .messages import SIGNAL_TEXTS, error_text, shown
+from .jobs import STATUS_SIGNAL, JobControl, status_of
+from .messages import error_text, shown
 from .parser import parse
 from .source import LineSource, TextSource
-from .state import Job, State
-from .syntax import AndOr, IncompleteInput, Item, Pipeline, Program, Redirection, ShellSyntaxError, Simple
+from .state import State
+from .streams import Streams, high, high_pipe, inherited
+from .syntax import AndOr, IncompleteInput, Item, Pipeline, Program, ShellSyntaxError, Simple
 
 STATUS_SYNTAX = 2
 STATUS_NOT_EXECUTABLE = 126
 STATUS_NOT_FOUND = 127
-STATUS_SIGNAL = 128
-# Descriptors of redirected files are kept up here, so that they do not get in the way of a script's own.
-SHELL_DESCRIPTORS_START = 10
-
-OPEN_FLAGS = {
-    b"<": O_RDONLY,
-    b">": O_WRONLY | O_CREAT | O_TRUNC,
-    b">|": O_WRONLY | O_CREAT | O_TRUNC,
-    b">>": O_WRONLY | O_CREAT | O_APPEND,
-    b"<>": O_RDWR | O_CREAT,
-}
 
 
 class ShellExit(Exception):
@@ -68,28 +56,12 @@ class CommandFailure(Exception):
         self.status = status
 
 
-@define
-class Streams:
-    """The descriptors a command is to have, by number, as descriptors of the shell; and which of them to close."""
-
-    table: dict[int, int]
-    opened: list[int] = field(factory=list)
-
-    def close(self, proc: Proc) -> None:
-        for descriptor in self.opened:
-            proc.close(descriptor)
-        self.opened.clear()
-
-
-class Shell:
+class Shell(JobControl):
     """One shell process."""
 
     def __init__(self, proc: Proc, state: State, *, interactive: bool = False) -> None:
-        self.proc = proc
-        self.state = state
-        self.interactive = interactive
+        super().__init__(proc, state, interactive=interactive)
         self.substitution_status: int | None = None
-        self.error_descriptor = 2  # the running command's own, while one is being started or is a builtin
 
     # --- reading -----------------------------------------------------------------------------------------------
 
@@ -126,7 +98,8 @@ class Shell:
                 if not self.interactive:
                     return STATUS_SYNTAX
                 program = ()
-            first_line += text.count(b"\n")
+            if not self.interactive:
+                first_line += text.count(b"\n")
             text = b""
             await self.run_program(program)
             if not line:
@@ -144,20 +117,6 @@ class Shell:
             mark = b"#" if self.proc.task.creds.euid == 0 else b"$"
             prompt = folder + b" " + mark + b" "
         return prompt
-
-    async def say(self, descriptor: int, data: bytes) -> None:
-        """Write, when it is of no consequence whether that works."""
-        try:
-            await self.proc.write(descriptor, data)
-        except Interrupted:
-            pass
-        except KernelError as error:
-            if error.errno == Errno.EPIPE:
-                raise
-
-    async def complain(self, message: str) -> None:
-        """One line on the standard error of the shell, or of the command it is about."""
-        await self.say(self.error_descriptor, f"{shown(self.state.name)}: {message}\n".encode())
 
     async def failure(self, message: str, status: int) -> CommandFailure:
         """Say why a command could not be started."""
@@ -212,7 +171,7 @@ class Shell:
         """One pipeline is started as it is; a longer list runs in a subshell."""
         commands = item.commands
         if commands.rest or commands.first.negated:
-            pids = [self.subshell((Item(commands, source=item.source),), self.base_table())]
+            pids = [self.subshell((Item(commands, source=item.source),), inherited(self.proc))]
         else:
             pids, status = await self.start_pipeline(commands.first, background=True)
             if not pids:
@@ -233,14 +192,14 @@ class Shell:
         last = len(pipeline.commands) - 1
         for index, command in enumerate(pipeline.commands):
             opened = [] if incoming is None else [incoming]
-            table = self.base_table()
+            table = inherited(self.proc)
             if incoming is not None:
                 table[0] = incoming
             elif background and not self.interactive:
                 await self._redirect_from_null(table, opened)
             incoming = None
             if index < last:
-                incoming, outgoing = self._high_pipe()
+                incoming, outgoing = high_pipe(self.proc)
                 table[1] = outgoing
                 opened.append(outgoing)
             streams = Streams(table, opened)
@@ -259,7 +218,7 @@ class Shell:
     async def _redirect_from_null(self, table: dict[int, int], opened: list[int]) -> None:
         """A background command of a script must not eat the script's input."""
         try:
-            table[0] = self._high(await self.proc.open(b"/dev/null"))
+            table[0] = high(self.proc, await self.proc.open(b"/dev/null"))
         except KernelError:
             table.pop(0, None)
         else:
@@ -271,7 +230,7 @@ class Shell:
         """A command on its own: a builtin runs here, anything else in a child that is waited for."""
         self.substitution_status = None
         arguments = self.with_jobs(await self.expand(expand_fields(command.words, self.state)))
-        streams = Streams(self.base_table())
+        streams = Streams(inherited(self.proc))
         try:
             if not arguments:
                 await self.redirect(command, streams)
@@ -435,9 +394,9 @@ class Shell:
 
     async def output_of(self, script: bytes) -> bytes:
         """Command substitution."""
-        reading, writing = self._high_pipe()
+        reading, writing = high_pipe(self.proc)
         try:
-            table = self.base_table() | {1: writing}
+            table = inherited(self.proc) | {1: writing}
             pid = self.subshell(parse(script), table, self.proc.process.pgid if self.interactive else None)
         finally:
             self.proc.close(writing)
@@ -459,130 +418,16 @@ class Shell:
         for assignment in command.assignments:
             self.state.set(assignment.name, await self.expand(expand_text(assignment.value, self.state)))
 
-    def base_table(self) -> dict[int, int]:
-        """The descriptors that commands inherit."""
-        files = self.proc.task.files
-        return {number: number for number in range(SHELL_DESCRIPTORS_START) if number in files}
-
     async def redirect(self, command: Simple, streams: Streams) -> None:
         """Apply redirections in their order. Raises `CommandFailure`."""
         for redirection in command.redirections:
             target: bytes = await self.expand(expand_text(redirection.target, self.state))
             try:
-                await self._redirect(redirection, target, streams)
+                await streams.redirect(self.proc, redirection, target)
             except Interrupted:
                 raise
             except KernelError as error:
                 raise await self.failure(f"{shown(target)}: {error_text(error)}", 1) from None
-
-    async def _redirect(self, redirection: Redirection, target: bytes, streams: Streams) -> None:
-        table = streams.table
-        if redirection.operator in (b"<&", b">&"):
-            if target == b"-":
-                table.pop(redirection.descriptor, None)
-            elif not target.isdigit() or int(target[:9]) not in table:
-                raise KernelError(Errno.EBADF)
-            else:
-                table[redirection.descriptor] = table[int(target[:9])]
-            return
-        opened = self._high(await self.proc.open(target, OPEN_FLAGS[redirection.operator]))
-        streams.opened.append(opened)
-        table[redirection.descriptor] = opened
-
-    def _high(self, descriptor: int) -> int:
-        """Move a descriptor out of the range that scripts use."""
-        moved = self.proc.dup(descriptor, SHELL_DESCRIPTORS_START)
-        self.proc.close(descriptor)
-        return moved
-
-    def _high_pipe(self) -> tuple[int, int]:
-        reading, writing = self.proc.pipe()
-        return self._high(reading), self._high(writing)
-
-    # --- waiting -----------------------------------------------------------------------------------------------
-
-    async def wait_foreground(self, group: int, pids: list[int], source: bytes) -> int:
-        """Wait for a job that has the terminal; its last command's status."""
-        terminal = self.proc.terminal(0) if self.interactive else None
-        if terminal is not None:
-            self._give_terminal(group)
-        status = 0
-        left = list(pids)
-        try:
-            while left:
-                report = await self._wait(left[0])
-                if report is None:
-                    left.pop(0)
-                    continue
-                if report.code == SignalCode.CLD_STOPPED:
-                    job = self.state.new_job(group, left, source)
-                    job.last_pid = pids[-1]
-                    job.stopped = True
-                    await self.say(2, b"\n[%d] Stopped  %s\n" % (job.number, source))
-                    return STATUS_SIGNAL + report.status
-                left.pop(0)
-                if report.pid == pids[-1]:
-                    status = status_of(report)
-                    await self.tell_signal(report)
-        finally:
-            if terminal is not None:
-                self._give_terminal(self.proc.process.pgid)
-        return status
-
-    async def _wait(self, pid: int) -> WaitReport | None:
-        """Wait for one child, whatever signals come; None if it is gone already."""
-        while True:
-            try:
-                return await self.proc.wait(pid, stopped=self.interactive)
-            except Interrupted:
-                self.proc.caught.clear()
-            except KernelError as error:
-                if error.errno != Errno.ECHILD:
-                    raise
-                return None
-
-    def _give_terminal(self, group: int) -> None:
-        terminal = self.proc.terminal(0)
-        if terminal is not None:
-            try:
-                terminal.set_foreground(group)
-            except KernelError:
-                pass  # the job is over already, or the terminal is not ours
-
-    async def tell_signal(self, report: WaitReport) -> None:
-        """What ended a command unexpectedly; ^C and a closed pipe are not worth a line."""
-        if report.code in (SignalCode.CLD_KILLED, SignalCode.CLD_DUMPED):
-            if report.status == Signal.SIGINT and self.interactive:
-                await self.say(2, b"\n")
-            text = SIGNAL_TEXTS.get(report.status)
-            if text is not None:
-                await self.say(2, text.encode() + b"\n")
-
-    async def poll_job(self, job: Job) -> bool:
-        """Look for ended members of a job without waiting; True if all have ended."""
-        for pid in list(job.pids):
-            try:
-                report = await self.proc.wait(pid, no_hang=True, stopped=True)
-            except KernelError:
-                job.pids.remove(pid)
-                continue
-            if report is None:
-                continue
-            if report.code == SignalCode.CLD_STOPPED:
-                job.stopped = True
-                continue
-            job.pids.remove(pid)
-            if pid == job.last_pid:
-                job.status = status_of(report)
-        return not job.pids
-
-    async def report_jobs(self) -> None:
-        """Before a prompt: say which background jobs have ended."""
-        for job in list(self.state.jobs.values()):
-            if await self.poll_job(job):
-                del self.state.jobs[job.number]
-                outcome = b"Done" if job.status == 0 else b"Exit %d" % job.status
-                await self.say(2, b"[%d] %s  %s\n" % (job.number, outcome, job.text))
 
 
 async def run_to_end(shell: Shell, source: LineSource) -> int:
@@ -591,11 +436,6 @@ async def run_to_end(shell: Shell, source: LineSource) -> int:
         return await shell.run_source(source)
     except ShellExit as leaving:
         return leaving.status
-
-
-def status_of(report: WaitReport) -> int:
-    """The exit status that a shell gives a child's end."""
-    return report.status if report.code == SignalCode.CLD_EXITED else STATUS_SIGNAL + report.status
 
 
 def parse_simple(command: Simple) -> Program:
