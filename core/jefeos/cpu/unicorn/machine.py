@@ -14,10 +14,10 @@ Guest RAM below `RESERVED_BYTES` (each row one frame):
 The kernel half exists because the processor reads segment descriptors through paging: a program that loads DS
 or does IRETQ makes it look at the GDT. Nothing else lives there; no code ever runs in ring 0 after boot.
 
-Steps of `Machine.boot`, in the manual's order (Intel SDM vol. 3, 9.8.5): EFER, CR3, CR4, CR0.PG, GDTR, and an
+Steps of `Machine._boot`, in the manual's order (Intel SDM vol. 3, 9.8.5): EFER, CR3, CR4, CR0.PG, GDTR, and an
 IRETQ into ring 3, which is the way to lower the privilege level that leaves every hidden part of CS and SS right.
 
-`Machine.learn_layout` finds three words inside Unicorn's saved state. Unicorn keeps "an exception is in flight"
+`Machine._learn_layout` finds three words inside Unicorn's saved state. Unicorn keeps "an exception is in flight"
 until an interrupt is delivered through an IDT, which never happens here: the second page fault would arrive as a
 double fault. The engine clears the word itself; where it is differs by version, so three provoked exceptions are
 compared.
