@@ -35,7 +35,7 @@ def mount_root(kernel: Kernel) -> None:
     """Mount ``/`` as the configuration says. Raises BootError with the source and what to do."""
     source = kernel.config.root
     if source is None:
-        kernel.vfs.mount(Tmpfs(kernel.memory.page_cache, kernel.clock), b"/", source=b"tmpfs")
+        kernel.vfs.mount(Tmpfs(kernel.memory.page_cache, kernel.clock, _size_limit(kernel)), b"/", source=b"tmpfs")
         for folder in _BUILTIN_FOLDERS:
             _make_directory(kernel, folder)
         for path, content in _BUILTIN_FILES.items():
@@ -56,7 +56,7 @@ def mount_system(kernel: Kernel) -> None:
     kernel.terminals.register(devices)
     _mount(kernel, Devfs(page_cache, clock, devices), b"/dev", b"devtmpfs")
     _mount(kernel, kernel.terminals.devpts, b"/dev/pts", b"devpts")
-    _mount(kernel, Tmpfs(page_cache, clock), b"/dev/shm", b"tmpfs")
+    _mount(kernel, Tmpfs(page_cache, clock, _size_limit(kernel), 0o1777), b"/dev/shm", b"tmpfs")
     _mount(kernel, ProcFilesystem(kernel), b"/proc", b"proc")
     for spec in kernel.config.mounts:
         filesystem = open_filesystem(kernel, spec.host, spec.writable)
@@ -77,7 +77,7 @@ def open_filesystem(kernel: Kernel, source: str, writable: bool) -> Filesystem:
     except (BootError, KernelError) as error:
         raise BootError(f"{source} cannot be opened as {kind.name}: {error}") from None
     if kind.layered and not writable:
-        return OverlayFs(filesystem, page_cache, clock)
+        return OverlayFs(filesystem, page_cache, clock, _size_limit(kernel))
     return filesystem
 
 
@@ -111,6 +111,11 @@ def write_file(kernel: Kernel, path: bytes, content: bytes, mode: int = 0o644) -
         file.write(content)
     finally:
         file.unref()
+
+
+def _size_limit(kernel: Kernel) -> int:
+    """Files in memory may fill half of it, as Linux's tmpfs by default."""
+    return kernel.config.ram_bytes // 2
 
 
 def _mount(kernel: Kernel, filesystem: Filesystem, path: bytes, source: bytes) -> None:

@@ -12,7 +12,7 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,13 +28,6 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the host's Linux is the oracle"),
 ]
 
-PROGRAMS = Path(__file__).parent.parent / "programs"
-COMPILERS = {
-    "glibc-static": ["gcc", "-static"],
-    "glibc-dynamic": ["gcc"],
-    "musl-static": ["musl-gcc", "-static"],
-    "musl-dynamic": ["musl-gcc"],
-}
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
@@ -44,15 +37,14 @@ ENVIRONMENT = {
     "LOGNAME": "root",
 }
 TIMEOUT_S = 60
-NEEDED = ("gcc", "musl-gcc", "busybox", "bash", "dash", "perl", "gawk", "sqlite3", "strace")
+NEEDED = ("gcc", "musl-gcc", "busybox", "bash", "dash", "perl", "gawk", "sqlite3")
 
 
 class Sides:
     """Both systems, and the place where each works."""
 
-    def __init__(self, base: Path) -> None:
-        self.programs = base / "programs"
-        self.programs.mkdir(mode=0o755)
+    def __init__(self, base: Path, program: Callable[[str], str]) -> None:
+        self.program = program
         self.folder = base / "parity"
         self.other = base / "jefeos"
         self.folder.mkdir()
@@ -65,29 +57,18 @@ class Sides:
         words = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
         for index, word in enumerate(words):
             if word.startswith("{p}/"):
-                words[index] = self.compiled(word[4:])
+                words[index] = self.program(word[4:])
         return words
-
-    def compiled(self, name: str) -> str:
-        """A program of tests/programs, built as the end of its name says."""
-        source, _, kind = name.partition("-")
-        output = self.programs / name
-        if not output.exists():
-            compiler = COMPILERS[kind]
-            subprocess.run(
-                [*compiler, "-O1", "-pthread", "-o", output, PROGRAMS / f"{source}.c"], check=True, timeout=TIMEOUT_S
-            )
-        return str(output)
 
 
 @pytest.fixture(scope="module")
-def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sides]:
-    missing = [tool for tool in NEEDED if tool != "strace" and shutil.which(tool) is None]
+def sides(tmp_path_factory: pytest.TempPathFactory, program: Callable[[str], str]) -> Iterator[Sides]:
+    missing = [tool for tool in NEEDED if shutil.which(tool) is None]
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)}")
     if os.geteuid() != 0:
         pytest.skip("the guest's user is root: run as root to compare owners and permissions")
-    sides = Sides(tmp_path_factory.mktemp("sides"))
+    sides = Sides(tmp_path_factory.mktemp("sides"), program)
     yield sides
     problems = finish(sides.system)
     assert not problems, problems
