@@ -9,8 +9,8 @@ when they are first needed:
   * a directory asks below for names that it has no entry for. ``whiteouts`` are names that are gone although they
     are below; a directory that was removed and made again is *opaque*: it has no lower inode any more;
   * a file's pages that were never written come from below; written ones stay in the page cache, and if memory gets
-    short the page cache hands them to `write_page`, which keeps them in host memory. So copy-up is by the page, and
-    changing a byte of a huge file costs one page;
+    short the page cache hands them to `write_page`, which keeps them in host memory. So copy-up is by the page,
+    changing a byte of a huge file costs one page, and what is written is not limited by the guest's RAM;
   * hard links below stay one node above: nodes are kept by lower inode number. Inode numbers from below are kept.
 
 Renaming a directory from below moves the node with its lower inode: nothing is copied.
@@ -25,10 +25,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from jefeos.errors import Errno, KernelError
 from jefeos.vfs.flags import NAME_MAX, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, FilesystemMagic
-from jefeos.vfs.inode import PAGE_SIZE, Clock, DirEntry, Filesystem, Inode
-from jefeos.vfs.tmpfs import DEFAULT_SIZE_LIMIT_BYTES, Tmpfs, TmpfsInode
+from jefeos.vfs.inode import PAGE_SIZE, Clock, DirEntry, Filesystem, FilesystemStat, Inode
+from jefeos.vfs.tmpfs import UNLIMITED_BYTES, Tmpfs, TmpfsInode
 
 if TYPE_CHECKING:
     from jefeos.mm.pagecache import FileMapping, PageCache
@@ -47,7 +49,7 @@ class OverlayFs(Tmpfs):
     entry_bytes = 0
 
     def __init__(self, lower: Filesystem, page_cache: PageCache | None, clock: Clock,
-                 size_limit: int = DEFAULT_SIZE_LIMIT_BYTES) -> None:
+                 size_limit: int = UNLIMITED_BYTES) -> None:
         self.lower = lower
         # Nodes whose lower file has further names below, by lower inode number.
         self.linked: dict[int, OverlayInode] = {}
@@ -71,6 +73,13 @@ class OverlayFs(Tmpfs):
         if lower.nlink > 1 and not lower.is_directory:
             self.linked[lower.ino] = node
         return node
+
+    def statfs(self) -> FilesystemStat:
+        """What is below counts as used. What was written counts as long as it is in the page cache: a guess."""
+        lower, upper = self.lower.statfs(), super().statfs()
+        used = max(lower.blocks - lower.blocks_free, 0) * lower.block_size // PAGE_SIZE
+        files = max(lower.files - lower.files_free, 0)
+        return evolve(upper, blocks=upper.blocks + used, files=upper.files + files)
 
     def unmount(self) -> None:
         super().unmount()
@@ -156,13 +165,13 @@ class OverlayInode(TmpfsInode):
 
     @property
     def mapping(self) -> FileMapping:
-        if self._mapping is None and self.lower is not None:
+        mapping = self._mapping
+        if mapping is None:
             if self.fs.page_cache is None or not self.is_regular:
                 raise KernelError(Errno.ENODEV)
-            self._mapping = self.fs.page_cache.new_mapping(self)
-            self._mapping.size_bytes = self.size
-            return self._mapping
-        return super().mapping
+            mapping = self._mapping = self.fs.page_cache.new_mapping(self)
+            mapping.size_bytes = self.size
+        return mapping
 
     def read_page(self, index: int, page: memoryview) -> None:
         kept = self.kept_pages
@@ -184,10 +193,9 @@ class OverlayInode(TmpfsInode):
         return index * PAGE_SIZE < self.lower_size or super()._has_page(index)
 
     def truncate(self, size: int) -> None:
-        if self.lower is not None:
-            if size < self.lower_size:
-                self.lower_size = size
-            self._cut_kept_pages(size)
+        if size < self.lower_size:
+            self.lower_size = size
+        self._cut_kept_pages(size)
         super().truncate(size)
 
     def _cut_kept_pages(self, size: int) -> None:
@@ -200,5 +208,5 @@ class OverlayInode(TmpfsInode):
     def evict(self) -> None:
         if self.lower is not None:
             self.fs.linked.pop(self.lower.ino, None)
-            self.kept_pages = None
+        self.kept_pages = None
         super().evict()

@@ -36,11 +36,11 @@ from jefeos.vfs.inode import PAGE_SIZE, Clock, DirEntry, Filesystem, FilesystemS
 if TYPE_CHECKING:
     from jefeos.mm.pagecache import FileMapping, PageCache
 
-DEFAULT_SIZE_LIMIT_BYTES = 1 << 40
+UNLIMITED_BYTES = 1 << 40
 
 
 class Tmpfs(Filesystem):
-    """Files in memory, up to ``size_limit`` bytes of contents."""
+    """Files in memory, up to ``size_limit`` bytes of contents (None: half of the guest's RAM)."""
 
     name = "tmpfs"
     magic: int = FilesystemMagic.TMPFS
@@ -49,8 +49,10 @@ class Tmpfs(Filesystem):
     entry_bytes = 20
 
     def __init__(self, page_cache: PageCache | None, clock: Clock,
-                 size_limit: int = DEFAULT_SIZE_LIMIT_BYTES, root_mode: int = 0o755) -> None:
+                 size_limit: int | None = None, root_mode: int = 0o755) -> None:
         super().__init__(clock, page_cache)
+        if size_limit is None:
+            size_limit = page_cache.frames.total * PAGE_SIZE // 2 if page_cache is not None else UNLIMITED_BYTES
         self.page_limit = size_limit // PAGE_SIZE
         self.pages_used = 0
         self.inodes_used = 0

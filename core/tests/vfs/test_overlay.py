@@ -125,6 +125,24 @@ def test_written_pages_survive_reclaim(above: Any) -> None:
     assert file.pread(2 * PAGE, PAGE) == b"ke" + bytes(2 * PAGE - 2)
 
 
+def test_new_files_may_be_larger_than_memory(above: Any) -> None:
+    page_count = above.page_cache.frames.total + 100
+    file = above.vfs.open(above.root, b"/huge", f.O_RDWR | f.O_CREAT, 0o644)
+    for index in range(page_count):
+        file.write(index.to_bytes(8, "little") * (PAGE // 8))
+    for index in range(0, page_count, 97):
+        assert file.pread(8, index * PAGE) == index.to_bytes(8, "little")
+    file.truncate(PAGE + 3)
+    file.truncate(4 * PAGE)
+    assert file.pread(3 * PAGE, PAGE) == (1).to_bytes(8, "little")[:3] + bytes(3 * PAGE - 3)
+
+
+def test_space_used_below_is_counted(above: Any, below: Any) -> None:
+    over, under = (w.vfs.statfs(w.root, b"/") for w in (above, below))
+    assert over.blocks - over.blocks_free >= under.blocks - under.blocks_free > 0
+    assert over.type == f.FilesystemMagic.OVERLAY
+
+
 def test_whiteouts(above: Any) -> None:
     vfs, root = above.vfs, above.root
     vfs.unlink(root, b"/etc/passwd")
