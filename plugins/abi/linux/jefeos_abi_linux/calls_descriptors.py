@@ -7,7 +7,7 @@ seals in memfd.py.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from jefeos.errors import Errno, KernelError
 from jefeos.proc.credentials import RLimit
@@ -313,7 +313,7 @@ def _refuse(task: Task, fd: int, file: File, argument: int) -> int:
     raise KernelError(Errno.EINVAL)
 
 
-COMMANDS: Final[dict[int, Callable[[Task, int, File, int], Any]]] = {
+COMMANDS: Final[dict[int, Callable[[Task, int, File, int], MaybeAwait[int]]]] = {
     F_DUPFD: _dupfd,
     F_DUPFD_CLOEXEC: _dupfd_cloexec,
     F_GETFD: _getfd,

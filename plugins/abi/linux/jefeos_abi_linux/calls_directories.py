@@ -46,7 +46,7 @@ def getdents(task: Task, fd: Fd, buffer: UserPtr, size: UInt) -> int:
 def _getdents(task: Task, fd: int, buffer: int, size: int, pack: Callable[[int, int, int, bytes], bytes]) -> int:
     file = file_of(task, fd)
     entries = file.readdir_at(file.position)
-    packed = []
+    packed: list[bytes] = []
     used = 0
     position = file.position
     for entry, next_position in entries:

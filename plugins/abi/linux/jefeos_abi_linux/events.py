@@ -246,7 +246,7 @@ class SignalFile(AnonymousFile):
         return records
 
     def _take(self, task: Task, count: int) -> bytes:
-        records = []
+        records: list[bytes] = []
         for pending in (task.pending, task.process.pending):
             while len(records) < count // SignalfdSiginfo.size:
                 info = _next(pending, self.mask)

@@ -84,7 +84,7 @@ def flock_file(task: Task, file: File, operation: int) -> MaybeAwait[int]:
     return 0 if pending is None else _zero_later(pending)
 
 
-LOCK_COMMANDS: Final[dict[int, Callable[[Task, int, File, int], Any]]] = {
+LOCK_COMMANDS: Final[dict[int, Callable[[Task, int, File, int], MaybeAwait[int]]]] = {
     F_GETLK: lambda task, fd, file, argument: _test(task, file, argument, task.files),
     F_SETLK: lambda task, fd, file, argument: _set(task, file, argument, task.files, wait=False),
     F_SETLKW: lambda task, fd, file, argument: _set(task, file, argument, task.files, wait=True),

@@ -8,10 +8,11 @@ F_SEAL_WRITE refuses new writes; it does not stop a later shared writable mmap (
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from jefeos.errors import Errno, KernelError
 from jefeos.proc.task import Task
+from jefeos.sched.wait import MaybeAwait
 from jefeos.vfs.file import File, RegularFile
 from jefeos.vfs.flags import (
     FALLOC_FL_KEEP_SIZE,
@@ -103,7 +104,7 @@ def _add_seals(task: Task, fd: int, file: File, argument: int) -> int:
     return 0
 
 
-SEAL_COMMANDS: Final[dict[int, Callable[[Task, int, File, int], Any]]] = {
+SEAL_COMMANDS: Final[dict[int, Callable[[Task, int, File, int], MaybeAwait[int]]]] = {
     F_ADD_SEALS: _add_seals,
     F_GET_SEALS: _get_seals,
 }
