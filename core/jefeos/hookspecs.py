@@ -26,8 +26,8 @@ Rules that hold for every hook:
 * "First result" hooks return ``None`` for "not mine", and the first other answer is taken.
 
 Order in a boot: scheduler, memory manager, personalities, for each of them its syscall table and then
-`jefeos_register_syscalls`, filesystems, (root mounted), applets, shell, `jefeos_boot`; then process announcements;
-`jefeos_shutdown` at the end.
+`jefeos_register_syscalls`, filesystems, (root mounted), applets, `jefeos_boot`; then the shell, if the command line
+wants one, and process announcements; `jefeos_shutdown` at the end.
 """
 
 from __future__ import annotations
@@ -145,8 +145,8 @@ def jefeos_applets() -> dict[str, Applet]:
 def jefeos_shell() -> str | None:
     """The path of the program to start when there is no root filesystem and no ``--init``. First result.
 
-    When: once, after the applets were registered; usually it is the path of one of them, as ``/bin/jsh``.
-    Returns: an absolute guest path, or ``None``. An error reports the plugin.
+    When: by ``jefeos boot``, after `jefeos_boot`; usually it is the path of an applet, as ``/bin/jsh``.
+    Returns: an absolute guest path, or ``None``. An error ends the boot.
     """
 
 

@@ -25,7 +25,7 @@ import pluggy
 from attrs import define, field, frozen
 
 from jefeos import hookspecs
-from jefeos.errors import PluginError
+from jefeos.errors import JefeError, PluginError
 
 if TYPE_CHECKING:
     from jefeos.config import BootConfig
@@ -262,9 +262,14 @@ class Plugins:
     # -- calling hooks --
 
     def first(self, hook: str, **arguments: Any) -> Any:
-        """The first answer that is not None, or None. An exception in an implementation is not caught."""
-        for _, function in self._implementations(hook, arguments):
-            result = function()
+        """The first answer that is not None, or None. An implementation that raises ends the boot: PluginError."""
+        for info, function in self._implementations(hook, arguments):
+            try:
+                result = function()
+            except Exception as error:
+                if isinstance(error, JefeError) or info.module == BUILTIN_MODULE:
+                    raise
+                raise PluginError(f"plugin {info}: {hook} failed: {_describe(error)}") from error
             if result is not None:
                 return result
         return None

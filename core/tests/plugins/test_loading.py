@@ -95,6 +95,16 @@ def test_first_result_asks_the_last_registered_first_and_core_last() -> None:
     assert plugins.first("jefeos_shell") == "/bin/late"
 
 
+def test_a_first_result_hook_that_raises_ends_the_boot_with_its_plugins_name() -> None:
+    def fail() -> None:
+        raise ZeroDivisionError("oops")
+
+    plugins = Plugins()
+    plugins.register(info("odd"), plugin(jefeos_shell=fail))
+    with pytest.raises(PluginError, match=r"fs/odd \(jefeos-fs-odd 1\.0\): jefeos_shell failed: ZeroDivisionError: oops"):
+        plugins.first("jefeos_shell")
+
+
 def test_hooks_get_only_the_arguments_they_ask_for() -> None:
     plugins = Plugins()
     calls: list[Any] = []
