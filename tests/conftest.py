@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from programs_build import build  # noqa: E402
+from programs_build import build
 
 
 @pytest.fixture(scope="session")

@@ -71,7 +71,7 @@ class Personality(ABC):
     def set_result(self, engine: Engine, value: int) -> None:
         """Write a system call's result register."""
 
-    def task_exit(self, task: Task) -> None:  # noqa: B027 - optional
+    def task_exit(self, task: Task) -> None:
         """``task`` ends (or is replaced by execve); its memory is still there: robust lists, clear_child_tid."""
 
     def interrupt(self, task: Task, vector: int) -> MaybeAwait[int] | None:

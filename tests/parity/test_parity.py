@@ -15,13 +15,12 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pytest
-
 import jefeos
+import pytest
 from jefeos.testing.plugin import finish
 
 sys.path.insert(0, str(Path(__file__).parent))
-from commands import COMMANDS, FILES  # noqa: E402
+from commands import COMMANDS, FILES
 
 pytestmark = [
     pytest.mark.peer,

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from jefeos.api import ProgramTimeout, System
 from jefeos.errors import Errno, KernelError
 

@@ -101,7 +101,7 @@ def test_a_first_result_hook_that_raises_ends_the_boot_with_its_plugins_name() -
 
     plugins = Plugins()
     plugins.register(info("odd"), plugin(jefeos_shell=fail))
-    with pytest.raises(PluginError, match=r"fs/odd \(jefeos-fs-odd 1\.0\): jefeos_shell failed: ZeroDivisionError: oops"):
+    with pytest.raises(PluginError, match=r"fs-odd 1\.0\): jefeos_shell failed: ZeroDivisionError: oops"):
         plugins.first("jefeos_shell")
 
 
