@@ -66,7 +66,7 @@ class System:
         self,
         argv: Sequence[str | bytes],
         *,
-        input: bytes = b"",
+        input: bytes = b"",  # noqa: A002 - the name that subprocess.run has
         timeout: float | None = None,
         env: Mapping[str, str] | None = None,
         cwd: str = "/",

@@ -140,7 +140,7 @@ class Session:
         if not isinstance(self.config.trace, str):
             return self.print_line if self.config.trace else None
         path = self.config.trace
-        file = self._cleanup.enter_context(open(path, "w", encoding="utf-8", errors="replace"))
+        file = self._cleanup.enter_context(open(path, "w", encoding="utf-8", errors="replace"))  # noqa: SIM115
         return lambda line: print(line, file=file)
 
     def _log_to_stderr(self) -> None:

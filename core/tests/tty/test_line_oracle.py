@@ -166,7 +166,7 @@ def play(pair: Pair, typed: bytes, settings: Termios) -> None:
             break
 
 
-L, I, O = LocalFlag, InputFlag, OutputFlag
+L, I, O = LocalFlag, InputFlag, OutputFlag  # noqa: E741
 BASE = Termios()
 
 

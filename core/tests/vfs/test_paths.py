@@ -76,7 +76,7 @@ def test_every_walk_ends_inside_the_root(path: bytes) -> None:
     assert not path_string(place, task.fs.root).startswith(b"(unreachable)")
 
 
-def _jail(cache: list[Any] = []) -> Any:
+def _jail(cache: list[Any] = []) -> Any:  # noqa: B006 - made once, as hypothesis has no fixtures for each example
     if not cache:
         from jefeos.vfs.vfs import Vfs
 

@@ -170,7 +170,7 @@ def _unpack(chunks: Iterator[bytes], path: Path, limit_bytes: int, memory_limit_
                     f"{path}: unpacks to more than the limit of {limit_bytes} bytes", Errno.EFBIG
                 )
             if spool is None and size > memory_limit_bytes:
-                spool = tempfile.TemporaryFile(prefix="jefeos-root-")
+                spool = tempfile.TemporaryFile(prefix="jefeos-root-")  # noqa: SIM115 (the store keeps it)
                 spool.writelines(parts)
                 parts.clear()
             if spool is None:
