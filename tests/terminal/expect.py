@@ -82,6 +82,13 @@ class Terminal:
                 self.screen += os.read(self.master, 65536)
         return self.child.returncode
 
+    def wait_until_raw(self) -> None:
+        """Until `jefeos` has the terminal: what is typed before is edited by the host."""
+        deadline = time.monotonic() + PATIENCE_S
+        while termios.tcgetattr(self.slave)[3] & termios.ICANON:
+            assert time.monotonic() < deadline, "the terminal was not taken"
+            time.sleep(0.02)
+
     @property
     def settings_restored(self) -> bool:
         return termios.tcgetattr(self.slave) == self.settings_before

@@ -8,8 +8,9 @@
 Rules
 
 * While attached, the host terminal is in raw mode: the guest's line discipline does echo, editing and signals. It
-  is put back when the kernel stops, whatever happened: `HostTerminal` is a context manager and also registers with
-  `atexit`. With standard input redirected nothing is changed: ^C must still reach whoever started us.
+  is put back when the kernel stops, whatever happened: `HostTerminal` is a context manager, registers with
+  `atexit`, and does it before SIGTERM and SIGHUP take their course. With standard input redirected nothing is
+  changed: ^C must still reach whoever started us.
 * Host terminal code (`termios`, `signal`) is imported only here and only when a terminal is attached. Where there is
   none (Windows), the console works on plain streams and the window has 80 by 24 cells.
 * A host that went away is a hang-up of the terminal, never an error of the kernel.
@@ -18,6 +19,7 @@ Rules
 from __future__ import annotations
 
 import os
+import threading
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from types import TracebackType
@@ -171,7 +173,7 @@ class HostTerminal:
         self._output = output_descriptor
         self._gone = False
         self._saved: list[Any] | None = None
-        self._saved_handler: Any = None
+        self._saved_handlers: dict[int, Any] = {}
         self._reader: HostReader | None = None
 
     def __enter__(self) -> HostTerminal:
@@ -180,7 +182,7 @@ class HostTerminal:
         if os.name == "posix":
             if self._input is not None:
                 self._enter_raw_mode(self._input)
-            self._watch_size()
+            self._watch_signals()
         if self._input is not None:
             self._reader = HostReader(self._input, self._loop, self._typed)
             self._reader.request()
@@ -213,9 +215,9 @@ class HostTerminal:
         import signal
         import termios
 
-        if self._saved_handler is not None:
-            signal.signal(signal.SIGWINCH, self._saved_handler)
-            self._saved_handler = None
+        while self._saved_handlers:
+            number, handler = self._saved_handlers.popitem()
+            signal.signal(number, handler)
         if self._saved is not None and self._input is not None:
             saved, self._saved = self._saved, None
             try:
@@ -237,16 +239,21 @@ class HostTerminal:
             return
         atexit.register(self.restore)
 
-    def _watch_size(self) -> None:
+    def _watch_signals(self) -> None:
         import signal
+
+        if threading.current_thread() is not threading.main_thread():
+            return  # Python handles signals on the main thread only: the size then stays as it was
 
         def changed(_number: int, _frame: object) -> None:
             self._loop.call_soon_threadsafe(self._resized)
 
-        try:
-            self._saved_handler = signal.signal(signal.SIGWINCH, changed)
-        except ValueError:  # not on the main thread: the size stays as it was
-            self._saved_handler = None
+        def ended(number: int, _frame: object) -> None:
+            self.restore()
+            os.kill(os.getpid(), number)
+
+        for number, handler in ((signal.SIGWINCH, changed), (signal.SIGTERM, ended), (signal.SIGHUP, ended)):
+            self._saved_handlers[number] = signal.signal(number, handler)
 
     def _resized(self) -> None:
         self._tty.resize(self._window_size())
