@@ -62,7 +62,7 @@ def mount_system(kernel: Kernel) -> None:
         filesystem = open_filesystem(kernel, spec.host, spec.writable)
         guest = spec.guest.encode()
         try:
-            _make_directories(kernel, guest)
+            make_directories(kernel, guest)
             kernel.vfs.mount(filesystem, guest, source=spec.host.encode())
         except KernelError as error:
             raise BootError(f"--mount {spec}: the mount point {spec.guest} cannot be used: {error}") from None
@@ -120,13 +120,13 @@ def _size_limit(kernel: Kernel) -> int:
 
 def _mount(kernel: Kernel, filesystem: Filesystem, path: bytes, source: bytes) -> None:
     try:
-        _make_directories(kernel, path)
+        make_directories(kernel, path)
         kernel.vfs.mount(filesystem, path, source=source)
     except KernelError as error:
         kernel.log.warning("%s is not mounted: %s", path.decode(), error)
 
 
-def _make_directories(kernel: Kernel, path: bytes) -> None:
+def make_directories(kernel: Kernel, path: bytes) -> None:
     """mkdir -p."""
     parts = path.strip(b"/").split(b"/")
     for count in range(1, len(parts) + 1):

@@ -195,15 +195,10 @@ def _first_program(kernel: Kernel, *, interactive: bool) -> list[bytes]:
 
 def _bring_in(kernel: Kernel, program: str) -> bytes:
     """Without a root, a program of the host is put alone into the built-in one, at its own path."""
-    from jefeos.rootfs import write_file
+    from jefeos.rootfs import make_directories, write_file
 
     path = os.fsencode(os.path.abspath(program)) if os.sep == "/" else b"/bin/" + os.path.basename(program).encode()
-    actor = kernel.vfs.as_kernel()
-    folders = path.split(b"/")[1:-1]
-    for count in range(1, len(folders) + 1):
-        folder = b"/" + b"/".join(folders[:count])
-        if not _exists(kernel, folder):
-            kernel.vfs.mkdir(actor, folder, 0o755)
+    make_directories(kernel, os.path.dirname(path))
     with open(program, "rb") as file:
         write_file(kernel, path, file.read(), 0o755 if os.access(program, os.X_OK) else 0o644)
     return path
