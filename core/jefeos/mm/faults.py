@@ -11,6 +11,10 @@
 A frame with one reference belongs to the entry that holds it, because the cache holds references too. That is
 all that copy-on-write needs to know.
 
+A page fault drops the engine's translation of the page it is about (SDM vol. 3, 4.10.4.1), so a handler that only
+changes that page's entry needs no flush, which would cost the translations of all others as well. The kernel's
+own accesses (usercopy) did not fault in the engine: they flush.
+
 A writable page is NX and an executable page is read-only, also in an area that allows both: the engine needs it
 for speed (ARCHITECTURE, section 3), and the flip is where stale translations are dropped.
 """
@@ -91,7 +95,7 @@ class FaultingSpace(PageTable):
         return None
 
     def fault(self, address: int, error_code: int) -> Fault:
-        """Handle a fault of user code (or of the kernel for it) at ``address``. Never raises KernelError."""
+        """Handle a fault of user code at ``address``. Never raises KernelError. See above about flushing."""
         self.fault_count += 1
         position = bisect_right(self._starts, address) - 1
         vma = self._vmas[position] if position >= 0 else None
@@ -261,7 +265,8 @@ class FaultingSpace(PageTable):
                 return
         elif not entry & PTE_PRESENT:  # kept from a time of PROT_NONE
             words[word] = entry & PTE_ADDRESS_MASK | vma.pte_read | PTE_NX
-        self.flush()
+        if not entry & PTE_NX:
+            self.flush()  # the engine may still run its translations of the page without looking it up
 
     def _copy_on_write(self, vma: Vma, word: int) -> None:
         frames = self._frames
@@ -282,7 +287,6 @@ class FaultingSpace(PageTable):
             index = (vma.offset + address - vma.start) >> PAGE_SHIFT
             vma.mapping.revoke(index, keep=vma, writable=False, executable=True)
         self._words[word] = entry & PTE_ADDRESS_MASK | vma.pte_read
-        self.flush()
         self._admit_code(vma, word, pfn, address, FAULT_FETCH)
 
     def _admit_code(self, vma: Vma, word: int, pfn: int, address: int, error_code: int) -> None:

@@ -115,6 +115,41 @@ def test_fork_and_store_in_both(computer):
     assert computer.memory.frames.free_count > before
 
 
+def test_copies_on_write_are_seen_at_once_in_a_large_working_set(computer):
+    # Each round reads, adds to and reads back a word of each page, so that every kind of cached translation of
+    # the page is there before its frame changes under it.
+    pages = 600
+    one_round = (
+        mov("rdi", DATA)
+        + mov("rcx", pages)
+        + b"\x31\xdb"  # xor ebx, ebx
+        + b"\x03\x1f"  # l: add ebx, [rdi]
+        + b"\xff\x07"  # inc dword [rdi]
+        + b"\x03\x1f"  # add ebx, [rdi]
+        + b"\x48\x81\xc7\x00\x10\x00\x00"  # add rdi, 4096
+        + b"\xe2\xf1"  # loop l
+        + b"\x89\xdf\x31\xc0"  # mov edi, ebx; xor eax, eax
+        + SYSCALL
+    )
+    parent = computer.new_program(one_round * 2 + STOP)
+    parent.map(DATA, pages * PAGE, R | W, fixed=True)
+    computer.run(parent)
+    expected = [pages, 3 * pages]
+    assert computer.reports == expected
+    family = [parent, parent.fork()]
+    family.append(family[1].fork())
+    counts = [2, 2, 2]
+    for number in (0, 2, 1, 0, 1, 2):
+        computer.run(family[number])
+        for _ in range(2):
+            expected.append((2 * counts[number] + 1) * pages)
+            counts[number] += 1
+        assert computer.reports == expected
+        family[number].fork().release()
+    for space in family:
+        space.release()
+
+
 def test_program_that_rewrites_its_own_code(computer):
     # rbx = function in an RWX page: call it, report, add 1 to its immediate, three times
     step = CALL_RBX_AND_REPORT + b"\xff\x43\x01"  # inc dword [rbx+1]
