@@ -24,7 +24,7 @@ from jefeos.proc.signals import SignalCode, SignalInfo, signal_name
 from jefeos.syscall.trace_formats import (
     ERROR_TEXTS,
     HEXADECIMAL_RESULTS,
-    OUTPUT,
+    RESULTS,
     CallView,
     format_argument,
     is_output,
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from jefeos.proc.process import Process
     from jefeos.proc.task import Task
 
+_U64: Final = (1 << 64) - 1
+_SIGN: Final = 1 << 63
 RESULT_COLUMN: Final = 40
 """Short lines have their result in this column (strace's ``-a``)."""
 
@@ -72,7 +74,6 @@ class Tracer:
         self._write = write
         self._calls: dict[Task, _Call] = {}
         self._threads: dict[int, None] = {}
-        self._several = False
 
     # -- what the executor calls -----------------------------------------------------------------------------
 
@@ -105,7 +106,7 @@ class Tracer:
             head = f"{call.view.name}({', '.join(filter(None, texts))})"
         else:
             rest = ", ".join(filter(None, texts[call.printed :]))
-            head = f"<... {call.view.name} resumed>{', ' if rest and call.printed else ''}{rest})"
+            head = f"<... {call.view.name} resumed>{rest})"
         self._line(task.tid, f"{head.ljust(RESULT_COLUMN - 1)} = {self._result(call.view)}")
 
     def signal(self, task: Task, info: SignalInfo) -> None:
@@ -163,8 +164,7 @@ class Tracer:
         self._put(call.view.task.tid, f"{call.view.name}({', '.join(filter(None, known))}{comma} <unfinished ...>")
 
     def _put(self, tid: int, text: str) -> None:
-        self._several = self._several or len(self._threads) > 1
-        prefix = f"[pid {tid:5}] " if len(self._threads) > 1 or (self._several and tid not in self._threads) else ""
+        prefix = f"[pid {tid:5}] " if len(self._threads) > 1 else ""
         self._write(prefix + text)
 
     @staticmethod
@@ -172,17 +172,16 @@ class Tracer:
         result = view.result
         if result is None:
             return "?"
+        result = ((result & _U64) ^ _SIGN) - _SIGN
         if -4095 <= result < 0:
             name = errno_name(-result)
             text = ERROR_TEXTS.get(name)
             return f"-1 {name} ({text})" if text else f"-1 {name}"
         if view.name in HEXADECIMAL_RESULTS:
             return _address(result)
-        return str(result)
+        special = RESULTS.get(view.name)
+        return special(view) if special is not None else str(result)
 
 
 def _address(value: int) -> str:
     return f"{value:#x}" if value else "NULL"
-
-
-__all__ = ["OUTPUT", "RESULT_COLUMN", "Tracer"]

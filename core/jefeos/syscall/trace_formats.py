@@ -2,7 +2,8 @@
 
 `FORMATS` maps a call to formatters for some of its arguments, by name; everything else goes by kind: descriptors
 and numbers in decimal, modes in octal, flags and addresses in hexadecimal, paths in quotes. A formatter takes a
-`CallView` and an index and gives text; those in `OUTPUT` wait until the call has ended. Empty text leaves an argument out.
+`CallView` and an index and gives text; those in `OUTPUT` wait until the call has ended. Empty text leaves an
+argument out.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ def by_kind(view: CallView, index: int) -> str:
         return flags(value, names) if names else (f"{value:#x}" if value else "0")
     if kind == "fd" and value == -100:
         return "AT_FDCWD"
-    if kind == "ulong" and value > 1 << 20:
+    if kind in ("ulong", "uint") and value >= 1 << 24:
         return f"{value:#x}"
     values = VALUES.get(f"{view.name}.{view.argument_name(index)}")
     return values.get(value, str(value)) if values else str(value)
@@ -191,6 +192,11 @@ def _returned(view: CallView, index: int) -> str:
     return pointer(view.raw[index]) if data is None else quoted(data, more=length > STRING_LIMIT)
 
 
+def _returned_string(view: CallView, index: int) -> str:
+    """A string that the call wrote, with its NUL."""
+    return pointer(view.raw[index]) if view.failed() else _string_at(view, view.raw[index])
+
+
 def _descriptor_pair(view: CallView, index: int) -> str:
     data = None if view.failed() else view.read(view.raw[index], 8)
     if data is None:
@@ -259,7 +265,10 @@ def _signal(view: CallView, index: int) -> str:
 
 
 def _open_flags(view: CallView, index: int) -> str:
-    value = view.value(index)
+    return _open_flag_names(view.value(index))
+
+
+def _open_flag_names(value: int) -> str:
     access = ("O_RDONLY", "O_WRONLY", "O_RDWR", "O_ACCMODE")[value & 3]
     rest = flags(value & ~3, FLAGS["open"]) if value & ~3 else ""
     return f"{access}|{rest}" if rest else access
@@ -339,7 +348,39 @@ def by_number(view: CallView, index: int) -> str:
     return f"{value:#x}" if value > 0xFFF else str(value)
 
 
-OUTPUT: Final[frozenset[Format]] = frozenset((_returned, _descriptor_pair, _stat, _wait_status))
+def _poll_result(view: CallView) -> str:
+    """Which descriptors have which events."""
+    result = view.result or 0
+    if not result:
+        return "0 (Timeout)"
+    data = view.read(view.raw[0], 8 * min(view.raw[1] & 0xFFFF_FFFF, _ARRAY_LIMIT)) or b""
+    ready = []
+    for start in range(0, len(data), 8):
+        events = int.from_bytes(data[start + 6 : start + 8], "little")
+        if events:
+            fd = int.from_bytes(data[start : start + 4], "little", signed=True)
+            ready.append(f"{{fd={fd}, revents={flags(events, FLAGS['poll'])}}}")
+    return f"{result} ([{', '.join(ready)}])"
+
+
+def _fcntl_result(view: CallView) -> str:
+    result = view.result or 0
+    command = VALUES["fcntl"].get(view.value(1))
+    if command == "F_GETFL":
+        return f"{result:#x} (flags {_open_flag_names(result)})"
+    if command == "F_GETFD" and result:
+        return f"{result:#x} (flags FD_CLOEXEC)"
+    return str(result)
+
+
+RESULTS: Final[dict[str, Callable[[CallView], str]]] = {
+    "poll": _poll_result,
+    "ppoll": _poll_result,
+    "fcntl": _fcntl_result,
+}
+"""How the results of some calls are shown, if they are no errors."""
+
+OUTPUT: Final[frozenset[Format]] = frozenset((_returned, _returned_string, _descriptor_pair, _stat, _wait_status))
 
 _read: Final[dict[str, Format]] = {"buffer": _returned}
 _signals: Final[dict[str, Format]] = {"signo": _signal, "signal": _signal, "sig": _signal}
@@ -350,7 +391,7 @@ FORMATS: Final[dict[str, dict[str, Format]]] = {
     "pwrite64": {"buffer": given(2)},
     "readlink": _read,
     "readlinkat": _read,
-    "getcwd": _read,
+    "getcwd": {"buffer": _returned_string},
     "getrandom": {"buffer": _returned, "flags": _flags_of("getrandom")},
     "open": {"flags": _open_flags, "mode": _create_mode(1)},
     "openat": {"flags": _open_flags, "mode": _create_mode(2)},
