@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from jefeos.testing.bench import Bench, Runner, benchmark
+
+ALPINE_ROOT = "alpine-minirootfs-3.20.3-x86_64.tar.gz"
 
 
 @benchmark("jefeos --help", unit="s", limit=0.25)
@@ -17,4 +22,13 @@ def static_hello(bench: Bench) -> dict[str, Runner | None]:
         "jefeos": bench.whole(*bench.jefeos(), program),
         "qemu-user": bench.whole(bench.peer("qemu-x86_64"), program),
         "native": bench.whole(program),
+        "qiling": bench.whole(*bench.qiling(), program),
     }
+
+
+@benchmark("boot of an Alpine root to the first output", unit="s", limit=1.0)
+def alpine(bench: Bench) -> dict[str, Runner | None]:
+    shared = os.environ.get("JEFEOS_TEST_DATA") or bench.folder.resolve().parents[2] / "shared" / "data"
+    root = Path(shared) / ALPINE_ROOT
+    boot = bench.first_line(*bench.command(), "boot", "--root", str(root), stdin=b"cat /etc/alpine-release\n")
+    return {"jefeos": boot if root.exists() else None}

@@ -33,6 +33,8 @@ def bench_command(
             results.append(measure(one, bench, rounds))
         _progress("")
     _print(results, rounds, as_json)
+    for note in () if as_json else bench.notes:
+        print(f"({note})")
     return 1 if any(result.note for result in results) else 0
 
 

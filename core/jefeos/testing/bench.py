@@ -20,6 +20,7 @@ of the rounds counts. None stands for a peer that is not installed. ``limit`` is
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import statistics
 import subprocess
@@ -37,6 +38,8 @@ Runner: TypeAlias = Callable[[], float]
 #: The side whose figure is held against the limit.
 SUBJECT = "jefeos"
 TIMEOUT_S = 300
+#: Names a Python that can import Qiling (it wants other versions of what JefeOS uses, so it lives in its own place).
+QILING_PYTHON = "JEFEOS_QILING_PYTHON"
 
 
 @frozen
@@ -95,6 +98,7 @@ class Bench:
     def __init__(self, folder: Path, scratch: Path) -> None:
         self.folder = folder
         self.scratch = scratch
+        self.notes: dict[str, None] = {}
 
     def compile(self, source: str, *flags: str, compiler: str = "gcc") -> str:
         """Compile ``programs/SOURCE`` statically with -O2; the path of the program. JefeError without a compiler."""
@@ -111,6 +115,15 @@ class Bench:
     def peer(self, name: str) -> str | None:
         """The path of a program of the host, or None."""
         return shutil.which(name)
+
+    def qiling(self) -> tuple[str | None, ...]:
+        """The words that run a program under Qiling and time it, with JEFEOS_QILING_PYTHON; (None,) without it."""
+        python = os.environ.get(QILING_PYTHON, "")
+        command = [python, "-c", "import importlib.util as u, sys; sys.exit(not u.find_spec('qiling'))"]
+        if not python or not shutil.which(python) or subprocess.run(command, check=False).returncode:
+            self.notes[f"qiling is left out: set {QILING_PYTHON} to a Python that has it"] = None
+            return (None,)
+        return (python, str(self.folder / "under_qiling.py"))
 
     def jefeos(self, *options: str) -> list[str]:
         """The words that run a program of the host under JefeOS."""
@@ -131,6 +144,27 @@ class Bench:
             started = time.perf_counter()
             _run(command, stdin)
             return (time.perf_counter() - started) * scale
+
+        return run
+
+    def first_line(self, *words: str | None, stdin: bytes = b"") -> Runner | None:
+        """A runner that times from outside until the process prints its first line, in seconds."""
+        command = _complete(words)
+        if command is None:
+            return None
+
+        def run() -> float:
+            started = time.perf_counter()
+            with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+                assert process.stdin is not None and process.stdout is not None
+                process.stdin.write(stdin)
+                process.stdin.close()
+                line = process.stdout.readline()
+                took = time.perf_counter() - started
+                process.stdout.read()
+            if not line or process.returncode:
+                raise JefeError(f"{Path(command[0]).name} ended with status {process.returncode}")
+            return took
 
         return run
 

@@ -1,0 +1,5 @@
+/* Does nothing, successfully. */
+int main(void)
+{
+    return 0;
+}
