@@ -52,9 +52,9 @@ def parse_records(data: bytes) -> Records:
     end = len(data)
     while position < end and data[position]:  # some writers pad with NULs
         space = data.find(b" ", position, position + NUMBER_DIGITS_LIMIT)
-        length = parse_decimal(data[position:space], "record length") if space > 0 else 0
+        length = parse_decimal(data[position:space], "record length") if space > position else 0
         stop = position + length
-        if length < space - position + 3 or stop > end or data[stop - 1] != ord("\n"):
+        if space < 0 or length < space - position + 3 or stop > end or data[stop - 1] != ord("\n"):
             raise CorruptError(f"the extended header has a malformed record at its byte {position}")
         key, equals, value = data[space + 1 : stop - 1].partition(b"=")
         if not equals or not key:

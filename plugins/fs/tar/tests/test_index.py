@@ -391,6 +391,18 @@ def test_random_extended_headers_never_leak_another_exception() -> None:
             pass
 
 
+@pytest.mark.parametrize(
+    "record", [b"x" * 40 + b"\n", b"12345\n", b" 1 a=b\n", b"7 a=b\nx", b"99 a=b\n", b"3 =\n", b"0 a=b\n"]
+)
+def test_a_record_without_a_length_is_refused_after_a_good_one(record: bytes) -> None:
+    """A record without a space once made the parser stay where it was for ever."""
+    records = b"8 a=bcd\n" + record
+    info, _ = member("header", kind=b"x")
+    info.size = len(records)
+    with pytest.raises(CorruptError, match="record"):
+        tree_of(info.tobuf(tarfile.GNU_FORMAT) + records.ljust(512, b"\0") + archive(member("f")))
+
+
 def test_a_claimed_size_allocates_nothing() -> None:
     info, _ = member("sparse", b"x")
     info.pax_headers = {"GNU.sparse.size": str(1 << 62), "GNU.sparse.map": "0,1"}
