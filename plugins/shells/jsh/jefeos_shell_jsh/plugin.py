@@ -19,6 +19,7 @@ APPLETS = {
     "applets.files": dict.fromkeys(["ls", "cp", "mv", "rm", "mkdir", "rmdir", "touch", "ln", "chmod"], ""),
     "applets.text": dict.fromkeys(["cat", "echo", "printf", "head", "tail", "wc", "hexdump"], ""),
     "applets.search": {"grep": "grep"},
+    "applets.conditions": {"test": "test", "[": "test"},
     "applets.system": dict.fromkeys(
         ["pwd", "true", "false", "env", "sleep", "kill", "uname", "ps", "mount", "free", "date", "seq", "tee", "yes",
          "sync", "sort"], ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from jefeos.api import Completed, System
 @pytest.fixture(scope="module")
 def system() -> Iterator[System]:
     with jefeos.boot(ram="64M") as system:
+        system.run(["/bin/mkdir", "/tmp/random"], check=True)
         yield system
 
 
@@ -107,6 +109,20 @@ SCRIPTS: list[str] = [
     "echo x > a1; touch -c nothere; ls a1 nothere 2>/dev/null",
     "cat fruit - < a1 | tail -n 1; cat nofile fruit 2>/dev/null | wc -l",
 ]
+CONDITIONS = (
+    """
+a = a|a = b|a != b|1 -lt 2|2 -le 2|3 -gt 4|-5 -eq -5|1 -eq x|-n a|-z a|-z ''|''|a|! a|! ''|-f fruit|-d fruit|-d .
+-e none|-s fruit|-x fruit|-r fruit|-L fruit|a = a -a b = b|a = a -a b = c|a = b -o b = b|( a )|( a = b )
+( a = a ) -a b|! a = b|! -f none|-a|-f|= = =|a b|a b c|( a|-n|! !|1 -ne 01|fruit -ef fruit|x -a ! y
+""".strip()
+    .replace("\n", "|")
+    .split("|")
+)
+SCRIPTS += [
+    f"printf 'apple\\n' > fruit; test {condition.replace('(', chr(92) + '(').replace(')', chr(92) + ')')}; echo $?"
+    for condition in CONDITIONS
+]
+SCRIPTS += ["[ -f fruit ] && echo there || echo not; [ a = a", "x=5; [ $x -gt 3 ] && echo more"]
 INPUT = b"first line\nsecond line\nlast\n"
 
 
@@ -242,3 +258,28 @@ def test_many_commands_leave_the_memory_as_it_was(system: System) -> None:
     for _ in range(20):
         run(system, "seq 300 | cat | wc -l; x=$(seq 10); ls / | head -n 1")
     assert abs(system.kernel.memory.free_frames() - before) <= 2
+
+
+WORDS = (
+    (
+        "echo|a|'b c'|\"$x\"|$x|$(echo y)|`echo z`|\\||&&|\\|\\||;|\n|&|>|/tmp/f|<|2>&1|>>|x=1|cat|cd|/tmp|ls"
+        "|wc|grep|head|-n|1|export"
+        "|unset|x|set|--|shift|read|exec|3>/tmp/g|>&3|wait|jobs|true|false|!|${x:-d}|${x%a*}|*|?|[a-z]*|sleep|0|exit|umask"
+        "|type|.|printf|%d|seq|5|sort|tee|env|[|]|test|ps|hexdump|mkdir|date|<&-|>&-|2>/dev/null|${y?m}|$@|~|-|(|)|'|{"
+    )
+    .replace("\\|", "\0")
+    .split("|")
+)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_scripts_break_nothing(system: System, seed: int) -> None:
+    dice = random.Random(seed)
+    processes = len(list(system.kernel.processes))
+    for _ in range(60):
+        script = " ".join(dice.choice(WORDS).replace("\0", "|") for _ in range(dice.randrange(1, 14)))
+        done = run(system, script, b"one line\nanother\n", "/tmp/random")
+        assert b"Traceback" not in done.stderr, script
+        assert system.kernel.bugs == 0, script
+        assert done.status <= 255
+        assert len(list(system.kernel.processes)) == processes, script
