@@ -152,7 +152,9 @@ def mprotect(task: Task, address: ULong, length: Size, prot: ULong) -> int:
         raise KernelError(Errno.EINVAL)
     if not length:
         return 0
-    length = _pages(address, length)
+    length = length + PAGE_MASK & ~PAGE_MASK
+    if address + length >> 64 or length >> 64:
+        raise KernelError(Errno.ENOMEM)
     if prot & ~(PROT_KNOWN | PROT_SEM | PROT_GROWS):
         raise KernelError(Errno.EINVAL)
     task.mm.protect(address, length, prot & PROT_KNOWN)

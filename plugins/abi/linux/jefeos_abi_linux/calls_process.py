@@ -12,7 +12,7 @@ from jefeos.cpu.paging import TASK_SIZE
 from jefeos.errors import Errno, KernelError
 from jefeos.proc.credentials import RLimit
 from jefeos.proc.lifecycle import CloneRequest
-from jefeos.proc.signals import Signal, SignalCode, SignalInfo
+from jefeos.proc.signals import SIGNAL_COUNT, Signal, SignalCode, SignalInfo
 from jefeos.proc.task import Task
 from jefeos.proc.waiting import WaitReport
 from jefeos.sched.executor import ProgramReplaced
@@ -182,7 +182,7 @@ def _clone(task: Task, wanted: CloneArgs) -> Coroutine[Any, Any, int]:
         clear_handlers=bool(flags & CLONE_CLEAR_SIGHAND),
         vfork=bool(flags & CLONE_VFORK),
         same_parent=bool(flags & CLONE_PARENT),
-        exit_signal=task.process.exit_signal if flags & CLONE_PARENT else wanted.exit_signal,
+        exit_signal=task.process.exit_signal if flags & CLONE_PARENT else _sendable(wanted.exit_signal),
         stack=wanted.stack,
         tls=wanted.tls if flags & CLONE_SETTLS else None,
         parent_tid_ptr=wanted.parent_tid if flags & CLONE_PARENT_SETTID else 0,
@@ -194,6 +194,11 @@ def _clone(task: Task, wanted: CloneArgs) -> Coroutine[Any, Any, int]:
     if not flags & CLONE_PIDFD:
         return task.kernel.lifecycle.clone(task, request)
     return _clone_with_pidfd(task, request, wanted.pidfd)
+
+
+def _sendable(signo: int) -> int:
+    """clone(2) takes any low byte as the exit signal; a number that is no signal is just never sent."""
+    return signo if signo <= SIGNAL_COUNT else 0
 
 
 async def _clone_with_pidfd(task: Task, request: CloneRequest, address: int) -> int:
