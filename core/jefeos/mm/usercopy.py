@@ -166,13 +166,19 @@ class UserMemory(FaultingSpace):
         self._check_range(address, length)
         if not length:
             return b""
-        ram = self._ram
+        ram, words, leaves = self._ram, self._words, self._leaves
         pieces = []
         while length:
-            count = PAGE_SIZE - (address & PAGE_MASK)
+            offset = address & PAGE_MASK
+            count = PAGE_SIZE - offset
             if count > length:
                 count = length
-            start = self.physical(address)
+            leaf = leaves.get(address >> PD_SHIFT)
+            entry = 0 if leaf is None else words[leaf + (address >> PAGE_SHIFT & INDEX_MASK)]
+            if entry & READABLE == READABLE:
+                start = (entry & PTE_ADDRESS_MASK) + offset
+            else:
+                start = self.physical(address)
             pieces.append(ram[start : start + count].tobytes())
             address += count
             length -= count
@@ -181,14 +187,20 @@ class UserMemory(FaultingSpace):
     def _write_slowly(self, address: int, data: bytes | bytearray | memoryview) -> None:
         length = len(data)
         self._check_range(address, length)
-        ram = self._ram
+        ram, words, leaves = self._ram, self._words, self._leaves
         view = memoryview(data)
         position = 0
         while position < length:
-            count = PAGE_SIZE - (address & PAGE_MASK)
+            offset = address & PAGE_MASK
+            count = PAGE_SIZE - offset
             if count > length - position:
                 count = length - position
-            start = self.physical(address, for_write=True)
+            leaf = leaves.get(address >> PD_SHIFT)
+            entry = 0 if leaf is None else words[leaf + (address >> PAGE_SHIFT & INDEX_MASK)]
+            if entry & WRITABLE == WRITABLE:
+                start = (entry & PTE_ADDRESS_MASK) + offset
+            else:
+                start = self.physical(address, for_write=True)
             ram[start : start + count] = view[position : position + count]
             address += count
             position += count
