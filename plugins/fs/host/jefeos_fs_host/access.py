@@ -390,8 +390,14 @@ class AnchoredAccess(HostAccess):
 
     @translated
     def set_mode(self, folder: Folder, name: bytes, key: Key, mode: int) -> None:
-        """There is no chmod that refuses symlinks, so the file is pinned by a descriptor first."""
+        """Where there is no chmod that refuses symlinks (Linux), the file is pinned by a descriptor first."""
         walk = self._folder(folder)
+        if os.chmod in os.supports_follow_symlinks and os.chmod in os.supports_dir_fd:
+            where = check_name(name) if name else b"."
+            if key_of(os.stat(where, dir_fd=walk.number, follow_symlinks=False)) != key:
+                raise KernelError(Errno.ESTALE)
+            os.chmod(where, mode, dir_fd=walk.number, follow_symlinks=False)
+            return
         flags = _CLOEXEC | os.O_NOFOLLOW | getattr(os, "O_PATH", os.O_RDONLY | os.O_NONBLOCK)
         pinned = Descriptor(os.open(check_name(name) if name else b".", flags, dir_fd=walk.number))
         if key_of(os.fstat(pinned.number)) != key:

@@ -9,6 +9,7 @@ from jefeos.errors import Errno, KernelError
 from jefeos.proc.signals import Signal
 from jefeos.sched.wait import Interrupted
 
+from .expansion import split_for_read
 from .jobs import STATUS_SIGNAL, status_of
 from .messages import error_text, shown
 from .parser import NAME
@@ -143,8 +144,6 @@ async def run_shift(shell: Shell, arguments: list[bytes], streams: Streams) -> i
 
 async def run_read(shell: Shell, arguments: list[bytes], streams: Streams) -> int:
     """``read [-r] name...``: a line of standard input, split into the variables."""
-    from .expansion import _Fragment, split_fields
-
     raw = arguments[1:2] == [b"-r"]
     names = arguments[1 + raw :] or [b"REPLY"]
     if 0 not in streams.table:
@@ -155,23 +154,13 @@ async def run_read(shell: Shell, arguments: list[bytes], streams: Streams) -> in
         line = line[:-2] + await source.line()
     ended = line.endswith(b"\n")
     text = line.removesuffix(b"\n")
-    if not raw:
-        text = text.replace(b"\\\\", b"\x00").replace(b"\\", b"").replace(b"\x00", b"\\")
-    separators = shell.state.get(b"IFS")
-    rest = text
-    for position, name in enumerate(names):
+    for name in names:
         if NAME.fullmatch(name) is None:
             return await usage(shell, "read", f"{shown(name)}: not a name")
-        if position == len(names) - 1:
-            space = bytes(
-                byte for byte in (b" \t\n" if separators is None else separators) if byte in b" \t\n"
-            )
-            shell.state.set(name, rest.strip(space) if space else rest)
-            break
-        fields = split_fields([_Fragment(rest, split=True)], separators)
-        first = b"".join(chunk for chunk, _ in fields[0]) if fields else b""
-        shell.state.set(name, first)
-        rest = rest[rest.find(first) + len(first) + 1 :] if fields else b""
+    fields = split_for_read(text, len(names), shell.state.get(b"IFS"), raw=raw)
+    fields += [b""] * (len(names) - len(fields))
+    for name, value in zip(names, fields, strict=True):
+        shell.state.set(name, value)
     return 0 if ended else 1
 
 

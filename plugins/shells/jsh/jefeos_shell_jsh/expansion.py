@@ -257,6 +257,56 @@ def split_fields(fragments: Iterable[_Fragment], separators: bytes | None) -> li
     return fields
 
 
+def split_for_read(line: bytes, count: int, separators: bytes | None, *, raw: bool) -> list[bytes]:
+    """Split a line for ``read`` with ``count`` names: the last one gets what is left, separators and all.
+
+    Unless ``raw``, a backslash keeps the byte after it from being a separator, and goes.
+    """
+    ifs = frozenset(DEFAULT_IFS if separators is None else separators)
+    rest = list(line) if raw else _without_backslashes(line)
+
+    space = ifs & frozenset(IFS_WHITESPACE)
+
+    def skip(position: int) -> int:
+        while position < len(rest) and rest[position] in space:
+            position += 1
+        return position
+
+    fields: list[list[int]] = []
+    position = skip(0)
+    while len(fields) < count - 1 and position < len(rest):
+        end = next((index for index in range(position, len(rest)) if rest[index] in ifs), len(rest))
+        fields.append(rest[position:end])
+        position = skip(end)
+        if position < len(rest) and rest[position] in ifs:
+            position = skip(position + 1)
+    last = _stripped_end(rest[position:], space)
+    if last and last[-1] in ifs and not any(byte in ifs for byte in last[:-1]):
+        last = _stripped_end(last[:-1], space)  # a separator that only ends the last field
+    return [bytes(byte & 255 for byte in field) for field in [*fields, last]]
+
+
+def _without_backslashes(line: bytes) -> list[int]:
+    """The bytes of a line, those after a backslash raised above 255, where no separator is."""
+    result: list[int] = []
+    position = 0
+    while position < len(line):
+        if line[position] == ord("\\") and position + 1 < len(line):
+            position += 1
+            result.append(line[position] + 256)
+        else:
+            result.append(line[position])
+        position += 1
+    return result
+
+
+def _stripped_end(field: list[int], space: frozenset[int]) -> list[int]:
+    end = len(field)
+    while end and field[end - 1] in space:
+        end -= 1
+    return field[:end]
+
+
 # --- file names ------------------------------------------------------------------------------------------------
 
 

@@ -154,6 +154,25 @@ def test_scripts_do_what_they_do_in_dash(system: System, workplaces: tuple[str, 
     assert bool(ours.stderr) == bool(theirs.stderr)
 
 
+READ_LINES = [b"a b c d", b"  a  b\tc ", b"a", b"", b"   ", b"a:b:c", b":a::b:", b"a:", b"a:b:", b" a : b : c ",
+              b"a b:", b"x\\ y z",
+              b"a\\\\b c"]  # fmt: skip
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("separators", ["", "IFS=: ", "IFS=' :' ", "IFS= "])
+@pytest.mark.parametrize("names", ["x", "x y", "x y z", "-r x y"])
+def test_read_splits_as_in_dash(system: System, separators: str, names: str) -> None:
+    dash = shutil.which("dash")
+    if dash is None:
+        pytest.skip("needs dash")
+    show = 'printf \'[%s|%s|%s]\\n\' "$x" "$y" "$z"'
+    reads = f"{separators}read {names}; {show}; x=; y=; z=\n" * len(READ_LINES)
+    lines = b"\n".join(READ_LINES) + b"\n"
+    theirs = subprocess.run([dash, "-c", reads], input=lines, capture_output=True, timeout=20)
+    assert run(system, reads, lines).stdout.splitlines() == theirs.stdout.splitlines()
+
+
 @pytest.mark.parametrize(
     ("script", "message"),
     [
