@@ -43,6 +43,7 @@ from jefeos.cpu.engine import (
 )
 from jefeos.cpu.registers import FaultCode, Reg, Vector
 from jefeos.cpu.unicorn import library as uc
+from jefeos.cpu.unicorn.exits import BlockExits
 from jefeos.cpu.unicorn.guard import MAX_INSTRUCTION_BYTES, is_cut, is_deadly
 from jefeos.cpu.unicorn.machine import EMPTY_CR3, add_hook
 from jefeos.cpu.unicorn.state import MASK64, UnicornState, batch
@@ -83,6 +84,9 @@ class UnicornEngine(UnicornState):
         self._time_stamp: Callable[[], int] | None = None
         self._rdtsc_hooked = False
         self._counting = False
+        self._exits = BlockExits(self._lib.path, self._handle.value)
+        self._exits.only_between_blocks(True)
+        self._lib.control(self._handle, uc.CTL_TB_FLUSH)
         self._attached = False
 
     # ---- running ----------------------------------------------------------------------------------------
@@ -188,6 +192,7 @@ class UnicornEngine(UnicornState):
             self._refused.clear()
             lib.context_restore(handle, self._kept)
             self.flush_tlb()
+        self._exits.only_between_blocks(self._counting)
         lib.control(handle, uc.CTL_TB_FLUSH)
         self._counting = not self._counting
 
