@@ -1,8 +1,8 @@
 """A file of the host as an inode: where it was last found, what was last seen of it, and its contents.
 
 See `filesystem` for the model and the rules. Contents go through the page cache; ``_seen`` is the mtime and size that
-the cached pages belong to, and a look that shows another pair drops them. A write of the guest's own sets it to None:
-the change that the next look will show is known already.
+the cached pages belong to, and a look that shows another pair drops them. A change that a host program makes within one
+tick of the host's clock, and that leaves the size as it was, is not seen.
 """
 
 from __future__ import annotations
@@ -323,20 +323,25 @@ class HostInode(Inode):
     def write_at(self, offset: int, data: bytes) -> None:
         self._writable()
         descriptor = self._descriptor(write=True)
-        self._seen = None  # the change of mtime and size to come is ours
         try:
             _pwrite(descriptor.number, data, offset)
+            self._changed_here(descriptor)
         except OSError as error:
             raise KernelError(kernel_errno(error)) from None
 
     def set_size(self, size: int) -> None:
         self._writable()
         descriptor = self._descriptor(write=True)
-        self._seen = None
         try:
             os.ftruncate(descriptor.number, size)
+            self._changed_here(descriptor)
         except OSError as error:
             raise KernelError(kernel_errno(error)) from None
+
+    def _changed_here(self, descriptor: Descriptor) -> None:
+        """The guest itself changed the file: its cached pages belong to the mtime and size of now."""
+        status = os.fstat(descriptor.number)
+        self._seen = (status.st_mtime_ns, status.st_size)
 
     def sync(self) -> None:
         super().sync()

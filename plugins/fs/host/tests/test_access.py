@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 from jefeos.errors import BootError, Errno, KernelError
-from jefeos_fs_host.access import AnchoredAccess, Descriptor, DescriptorCache, Folder, HostAccess, key_of
+from jefeos_fs_host.access import (
+    AnchoredAccess,
+    Descriptor,
+    DescriptorCache,
+    Folder,
+    HostAccess,
+    key_of,
+    open_access,
+)
 from jefeos_fs_host.checked import CheckedAccess, check_windows_name
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="symlinks and FIFOs need a POSIX host")
@@ -60,6 +68,11 @@ def refused(call: Callable[[], object]) -> Errno:
     with pytest.raises(KernelError) as caught:
         call()
     return Errno(caught.value.errno)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other hosts may lack a call")
+def test_linux_gets_the_form_without_races(inside: Path) -> None:
+    assert isinstance(open_access(str(inside)), AnchoredAccess)
 
 
 def test_files_and_folders_are_reached_by_single_names(access: HostAccess) -> None:

@@ -112,6 +112,18 @@ def test_changes_of_the_host_are_seen(fs: HostFilesystem, folder: Path) -> None:
     assert refused(fs.root.lookup, b"fresh") == Errno.ENOENT
 
 
+def test_a_change_of_the_host_after_a_write_of_the_guest_is_seen(fs: HostFilesystem, folder: Path) -> None:
+    inode = fs.root.create(b"shared", 0o100644, 0, 0)
+    inode.write(0, b"guest")
+    assert content(inode) == b"guest"
+    (folder / "shared").write_bytes(b"host!")
+    os.utime(folder / "shared", ns=(1, 1))
+    assert content(fs.root.lookup(b"shared")) == b"host!"
+    inode.write(5, b" guest")
+    assert content(inode) == b"host! guest"
+    assert (folder / "shared").read_bytes() == b"host! guest"
+
+
 def test_a_removed_file_in_use_stays_usable(fs: HostFilesystem, folder: Path) -> None:
     inode = fs.root.lookup(b"file")
     inode.open_count += 1

@@ -24,6 +24,7 @@ from jefeos.errors import Errno, KernelError
 from jefeos.proc.applet import Proc
 from jefeos.proc.signals import Signal
 from jefeos.sched.wait import Interrupted
+from jefeos.vfs.flags import S_IFMT, S_IFREG
 
 from . import builtins
 from .expansion import ExpansionError, ListFolder, RunScript, expand_fields, expand_text
@@ -354,7 +355,15 @@ class Shell(JobControl):
         if not name:
             return []
         path = self.state.get(b"PATH") or b""
-        return [(folder or b".") + b"/" + name for folder in path.split(b":")]
+        found = [(folder or b".") + b"/" + name for folder in path.split(b":")]
+        return [candidate for candidate in found if self._is_file(candidate)]
+
+    def _is_file(self, path: bytes) -> bool:
+        """Whether a start is worth trying: each try makes a process, and uses up its number."""
+        try:
+            return self.proc.stat(path).mode & S_IFMT == S_IFREG
+        except KernelError:
+            return False
 
     def subshell(self, program: Program, table: dict[int, int], group: int | None = None) -> int:
         """Run commands in a child with a copy of the state."""
