@@ -10,7 +10,10 @@ Steps: read and check the program's headers and its interpreter's (errors are ex
 space and map both (errors there are `FatalLoadError`: on Linux the old program is gone by then), then write the
 stack. On any error the new space is released.
 
-Randomness comes from ``kernel.entropy``, so a run with a seed repeats.
+Randomness comes from ``kernel.entropy``, so a run with a seed repeats. Stack and heap are placed anew for each
+program, code once a boot (the ``placement`` of a Layout): the engine keeps translated code by its address in
+memory *and* in the program, and translating a C library anew takes ten times as long as a small program runs. The
+price is the one of every system that places libraries once a boot: a program knows where another one's code is.
 
 Not here: scripts (``#!`` is the kernel's), a vdso (libc falls back to system calls), 32-bit programs.
 """
@@ -60,6 +63,8 @@ STACK_INITIAL_BYTES: Final = 128 << 10
 MMAP_GAP_FLOOR_BYTES: Final = 128 << 20
 MMAP_GAP_CEILING_BYTES: Final = TASK_SIZE // 6 * 5
 GUARD_GAP_BYTES: Final = 256 * PAGE_SIZE
+PLACEMENT_BYTES: Final = 8
+RANDOM_BYTES: Final = 32
 
 
 @frozen
@@ -74,25 +79,26 @@ class Layout:
     random_bytes: bytes
 
     @classmethod
-    def choose(cls, random: bytes, stack_limit_bytes: int) -> Layout:
-        """Choose from 48 random bytes."""
-        numbers = [int.from_bytes(random[at : at + 4], "little") for at in range(0, 20, 4)]
+    def choose(cls, placement: bytes, random: bytes, stack_limit_bytes: int) -> Layout:
+        """Choose from PLACEMENT_BYTES random bytes of this boot, and RANDOM_BYTES of this program."""
+        numbers = [int.from_bytes(random[at : at + 4], "little") for at in range(0, 12, 4)]
+        mmap_number, pie_number = (int.from_bytes(placement[at : at + 4], "little") for at in (0, 4))
         stack_room = (1 << STACK_RANDOM_BITS) * PAGE_SIZE
         gap = min(stack_limit_bytes, TASK_SIZE) + stack_room + GUARD_GAP_BYTES
         gap = min(max(gap, MMAP_GAP_FLOOR_BYTES), MMAP_GAP_CEILING_BYTES) & ~PAGE_MASK
-        mmap_random = (numbers[1] & ((1 << MMAP_RANDOM_BITS) - 1)) * PAGE_SIZE
+        mmap_random = (mmap_number & ((1 << MMAP_RANDOM_BITS) - 1)) * PAGE_SIZE
         return cls(
             stack_top=TASK_SIZE - (numbers[0] & ((1 << STACK_RANDOM_BITS) - 1)) * PAGE_SIZE,
             mmap_base=TASK_SIZE - gap - mmap_random & ~PAGE_MASK,
-            pie_bias=PIE_BASE + (numbers[2] & ((1 << MMAP_RANDOM_BITS) - 1)) * PAGE_SIZE,
-            brk_offset=numbers[3] % BRK_RANDOM_BYTES & ~PAGE_MASK,
-            stack_gap_bytes=numbers[4] % auxv.GAP_LIMIT_BYTES,
-            random_bytes=random[32:48],
+            pie_bias=PIE_BASE + (pie_number & ((1 << MMAP_RANDOM_BITS) - 1)) * PAGE_SIZE,
+            brk_offset=numbers[1] % BRK_RANDOM_BYTES & ~PAGE_MASK,
+            stack_gap_bytes=numbers[2] % auxv.GAP_LIMIT_BYTES,
+            random_bytes=random[16:32],
         )
 
 
 def load_program(
-    task: Task, file: File, path: bytes, argv: list[bytes], environ: list[bytes]
+    task: Task, file: File, path: bytes, argv: list[bytes], environ: list[bytes], placement: bytes
 ) -> ProgramImage:
     """Make ``file`` ready to run. See `jefeos.personality.Personality.load` for the errors."""
     process = task.process
@@ -105,7 +111,7 @@ def load_program(
         if interpreter_file is not None:
             interpreter = read_image(_reader(interpreter_file), bad=Errno.ELIBBAD)
         string_bytes = auxv.check_sizes(path, argv, environ, stack_limit)
-        layout = Layout.choose(task.kernel.entropy.bytes(48), stack_limit)
+        layout = Layout.choose(placement, task.kernel.entropy.bytes(RANDOM_BYTES), stack_limit)
         space = task.kernel.memory.new_space()
         try:
             return _build(

@@ -40,6 +40,7 @@ class LinuxPersonality(Personality):
 
         from jefeos_abi_linux.numbers import NUMBERS
 
+        self._placement = b""
         self.table = SyscallTable(self.name, NUMBERS)
         for module in call_modules():
             self.table.add_all(declarations(module))
@@ -50,9 +51,11 @@ class LinuxPersonality(Personality):
     def load(
         self, task: Task, file: File, path: bytes, argv: list[bytes], environ: list[bytes]
     ) -> ProgramImage:
-        from jefeos_abi_linux.loader import load_program
+        from jefeos_abi_linux.loader import PLACEMENT_BYTES, load_program
 
-        return load_program(task, file, path, argv, environ)
+        if not self._placement:
+            self._placement = task.kernel.entropy.bytes(PLACEMENT_BYTES)
+        return load_program(task, file, path, argv, environ, self._placement)
 
     def deliver_signal(self, task: Task, engine: Engine, info: SignalInfo, action: SignalAction) -> None:
         from jefeos_abi_linux.signal_frame import push_frame
