@@ -246,6 +246,9 @@ class DevptsRoot(Inode):
             return self.fs.slaves[int(name)]
         raise KernelError(Errno.ENOENT)
 
+    def create(self, name: bytes, mode: int, uid: int, gid: int) -> Inode:
+        raise KernelError(Errno.EACCES)
+
     def readdir(self) -> Iterable[DirEntry]:
         yield DirEntry(b"ptmx", _PTMX_INODE, S_IFCHR)
         for number, node in sorted(self.fs.slaves.items()):

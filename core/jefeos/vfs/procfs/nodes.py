@@ -109,7 +109,21 @@ class ProcDirectory(ProcNode):
                  gid: int = 0) -> None:
         super().__init__(fs, ino, S_IFDIR | mode, uid, gid, nlink=2)
 
+    # Nothing can be made here, and on Linux it is the lookup of the new name that says so.
+
     def create(self, name: bytes, mode: int, uid: int, gid: int) -> Inode:
+        raise KernelError(Errno.ENOENT)
+
+    def mkdir(self, name: bytes, mode: int, uid: int, gid: int) -> Inode:
+        raise KernelError(Errno.ENOENT)
+
+    def symlink(self, name: bytes, target: bytes, uid: int, gid: int) -> Inode:
+        raise KernelError(Errno.ENOENT)
+
+    def mknod(self, name: bytes, mode: int, rdev: int, uid: int, gid: int) -> Inode:
+        raise KernelError(Errno.ENOENT)
+
+    def link(self, name: bytes, inode: Inode) -> None:
         raise KernelError(Errno.ENOENT)
 
 

@@ -1,0 +1,60 @@
+"""Real readers of /proc understand ours: BusyBox, procps and Python, from the host's own binaries."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+if sys.platform != "linux":
+    pytest.skip("runs the programs of a Linux host", allow_module_level=True)
+
+READERS = {
+    "busybox ps": (["busybox", "ps"], r"PID .*\n(.*\n)* +2 root +.*busybox ps\n"),
+    "busybox ps -o": (
+        ["busybox", "ps", "-o", "pid,ppid,pgid,stat,tty,vsz,rss,comm"],
+        r"\n +2 +1 +2 R *\S* +\S+ +\S+ busybox\n",
+    ),
+    "busybox top": (
+        ["busybox", "top", "-b", "-n1"],
+        r"Mem: \d+K used, \d+K free.*\nCPU: .*\nLoad average: [0-9.]+ .*\n",
+    ),
+    "busybox free": (["busybox", "free"], r"Mem: +262\d\d\d +\d+ +\d+ +\d+ +\d+ +\d+\n"),
+    "busybox uptime": (["busybox", "uptime"], r"up 0 min, .*load average: \d\.\d\d, \d\.\d\d, \d\.\d\d\n"),
+    "busybox df": (["busybox", "df", "/dev"], r"devtmpfs +\d+ +\d+ +\d+ +\d+% /dev\n"),
+    "busybox mount": (["busybox", "mount"], r"proc on /proc type proc \(rw"),
+    "busybox pidof": (["busybox", "pidof", "busybox"], r"^2\n"),
+    "busybox nproc": (["busybox", "nproc"], r"^1\n"),
+    "busybox sysctl": (["busybox", "sysctl", "kernel.ostype"], r"kernel.ostype = Linux\n"),
+    "ps aux": (["ps", "aux"], r"USER +PID %CPU %MEM.*\n(.*\n)*root +2 .* R\S* +\d\d:\d\d +\d+:\d\d \S*ps aux\n"),
+    "ps -ef": (["ps", "-ef"], r"\nroot +2 +1 .*ps -ef\n"),
+    "ps threads": (["ps", "-eLo", "pid,lwp,nlwp,wchan,psr,pri,ni,sz,args"], r"\n +2 +2 +1 "),
+    "top": (["top", "-b", "-n1"], r"Tasks: +\d+ total, +1 running.*\n(.*\n)* +2 root +20 +0 .* R .* top\n"),
+    "free": (["free", "-k"], r"Mem: +262\d\d\d "),
+    "uptime": (["uptime"], r"load average: "),
+    "vmstat": (["vmstat"], r"\n +\d+ +\d+ +\d+ +\d+"),
+    "pgrep": (["pgrep", "-x", "pgrep"], r"^$"),
+    "pmap": (["pmap", "2"], r"\n total +\d+K\n"),
+    "findmnt": (["findmnt", "-n", "-o", "FSTYPE", "/proc"], r"^proc\n"),
+    "df": (["df", "-k", "/dev/shm"], r"tmpfs +\d+ +\d+ +\d+ +\d+% /dev/shm\n"),
+    "cat": (["cat", "/proc/self/comm"], r"^cat\n"),
+    "python": (
+        ["python3", "-c", "import os; print(os.readlink('/proc/self/exe'), os.listdir('/proc/self/fd'))"],
+        r"/python3\S* \['0', '1', '2', '3'\]\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_reader(jefeos_boot: Callable[..., Any], name: str) -> None:
+    argv, pattern = READERS[name]
+    path = shutil.which(argv[0], path="/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
+    if path is None:
+        pytest.skip(f"{argv[0]} is not on this host")
+    done = jefeos_boot(root="/").run([path, *argv[1:]], timeout=60)
+    output = done.stdout.decode()
+    assert re.search(pattern, output), (output, done.stderr)
