@@ -157,6 +157,10 @@ class Executor:
                     self._run(task)
                 except Exception as bug:
                     self._lost(task, bug)
+                except BaseException:  # the host's ^C: the task goes on if the system does
+                    if task.state is TaskState.RUNNABLE and task.coroutine is None:
+                        self.scheduler.add(task)
+                    raise
                 if time.perf_counter_ns() >= deadline_ns:
                     break
             if not len(self.scheduler):
