@@ -141,8 +141,9 @@ def open_standard_streams(
 
 
 def _is_terminal(descriptor: int) -> bool:
+    """Whether it is a terminal that can be put into raw mode; where that is not possible it is a plain stream."""
     try:
-        return os.isatty(descriptor)
+        return os.name == "posix" and os.isatty(descriptor)
     except OSError:
         return False
 
