@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jefeos
 import pytest
 from jefeos.errors import Errno, KernelError
 from jefeos.proc.signals import SignalInfo
@@ -85,11 +86,32 @@ def test_limits_of_arguments() -> None:
 @pytest.mark.parametrize("random", [bytes(48), b"\xff" * 48, bytes(range(48))])
 @pytest.mark.parametrize("limit", [0, 8 << 20, (1 << 64) - 1])
 def test_layouts_stay_in_user_space(random: bytes, limit: int) -> None:
-    layout = Layout.choose(random, limit)
+    layout = Layout.choose(random[:8], random[8:40], limit)
     assert 0 < layout.mmap_base < layout.stack_top <= 0x7FFF_FFFF_F000
     assert layout.pie_bias < layout.mmap_base or limit > 1 << 40
     for address in (layout.stack_top, layout.mmap_base, layout.pie_bias, layout.brk_offset):
         assert address % 4096 == 0
+
+
+@pytest.mark.peer
+def test_code_is_placed_once_a_boot_and_stacks_for_each_program(
+    host_program: Callable[[str], str], jefeos_boot: Callable[..., jefeos.System]
+) -> None:
+    """The engine translates code anew wherever it is seen at another address."""
+
+    def places(system: jefeos.System) -> tuple[list[bytes], bytes]:
+        lines = system.run([cat, "/proc/self/maps"], check=True).stdout.splitlines()
+        code = [line.split()[0] for line in lines if b" r-xp " in line]
+        (stack,) = (line.split()[0] for line in lines if line.endswith(b"[stack]"))
+        return code, stack
+
+    cat = host_program("cat")
+    system = jefeos_boot(root="/")
+    first, second = places(system), places(system)
+    assert len(first[0]) >= 3  # the program, the C library, the dynamic linker
+    assert first[0] == second[0]
+    assert first[1] != second[1]
+    assert set(first[0]).isdisjoint(places(jefeos_boot(root="/"))[0])
 
 
 OFFSETS = {
