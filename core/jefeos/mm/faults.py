@@ -11,9 +11,8 @@
 A frame with one reference belongs to the entry that holds it, because the cache holds references too. That is
 all that copy-on-write needs to know.
 
-A page fault drops the engine's translation of the page it is about (SDM vol. 3, 4.10.4.1), so a handler that only
-changes that page's entry needs no flush, which would cost the translations of all others as well. The kernel's
-own accesses (usercopy) did not fault in the engine: they flush.
+A flush costs the translations of all other pages as well, so there is none where an entry only comes to allow more:
+the worst that an old translation can do then is to fault once more. Another frame, and the end of a right, do need it.
 
 A writable page is NX and an executable page is read-only, also in an area that allows both: the engine needs it
 for speed (ARCHITECTURE, section 3), and the flip is where stale translations are dropped.
@@ -95,7 +94,7 @@ class FaultingSpace(PageTable):
         return None
 
     def fault(self, address: int, error_code: int) -> Fault:
-        """Handle a fault of user code at ``address``. Never raises KernelError. See above about flushing."""
+        """Handle a fault of user code at ``address``. Never raises KernelError."""
         self.fault_count += 1
         position = bisect_right(self._starts, address) - 1
         vma = self._vmas[position] if position >= 0 else None
@@ -280,6 +279,7 @@ class FaultingSpace(PageTable):
         ram[target : target + PAGE_SIZE] = ram[source : source + PAGE_SIZE]
         self._words[word] = target | vma.pte_write
         frames.unref(source >> PAGE_SHIFT)
+        self.flush()  # not left to the instruction's second try: a signal handler might read the old frame before it
 
     def _widen_for_fetch(self, vma: Vma, word: int, entry: int, address: int) -> None:
         pfn = entry >> PAGE_SHIFT & FRAME_FIELD

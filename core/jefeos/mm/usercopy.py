@@ -154,8 +154,6 @@ class UserMemory(FaultingSpace):
                 return (entry & PTE_ADDRESS_MASK) + (address & PAGE_MASK)
             if self.fault(address, error_code) is not Fault.OK:
                 break
-            if entry:  # the engine did not take this fault, and may remember the old entry
-                self.flush()
         raise KernelError(Errno.EFAULT)
 
     def _check_range(self, address: int, length: int) -> None:

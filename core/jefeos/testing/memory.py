@@ -90,8 +90,6 @@ class Processor:
             physical = self.translate(address, need)
             if physical is not None:
                 return physical
-            if self.engine is not None and self.engine.current_cr3 == self.space.cr3:
-                self.engine.tlb.pop(address >> paging.PAGE_SHIFT, None)  # SDM vol. 3, 4.10.4.1
             fault = self.space.fault(address, need | FAULT_USER)
             if fault is not Fault.OK:
                 return fault
