@@ -225,7 +225,6 @@ def statx(task: Task, dirfd: Fd, path: UserPtr, flags: Flags, mask: UInt, buffer
     if isinstance(target, File):
         data = statx_bytes(target.stat(), None)
     else:
-        target.inode.refresh()
         root = target.dentry is target.mount.root
         data = statx_bytes(target.inode.stat(), target.mount.mount_id, mount_root=root)
     task.mm.write(buffer, data)

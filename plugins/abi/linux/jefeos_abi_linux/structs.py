@@ -184,7 +184,10 @@ class OpenHow(Struct):
     resolve: int = u64()
 
 
-_PACK_STAT: Final = LinuxStat._codec.pack  # the declared layout, without an object per call
+# The declared layouts, without an object per call.
+_PACK_STAT: Final = LinuxStat._codec.pack
+_PACK_STATX: Final = LinuxStatx._codec.pack
+_PACK_TIME: Final = StatxTimestamp._codec.pack
 
 
 def stat_bytes(stat: Stat) -> bytes:
@@ -203,33 +206,17 @@ STATX_ATTR_MOUNT_ROOT: Final = 0x2000
 
 def statx_bytes(stat: Stat, mount_id: int | None, *, mount_root: bool = False) -> bytes:
     """struct statx with all that is known; ``mount_id`` None where there is no mount."""
-    return LinuxStatx(
-        stx_mask=STATX_BASIC_STATS | STATX_BTIME | (STATX_MNT_ID if mount_id is not None else 0),
-        stx_blksize=stat.block_size,
-        stx_attributes=STATX_ATTR_MOUNT_ROOT if mount_root else 0,
-        stx_attributes_mask=STATX_ATTR_MOUNT_ROOT,
-        stx_nlink=stat.nlink,
-        stx_uid=stat.uid,
-        stx_gid=stat.gid,
-        stx_mode=stat.mode,
-        stx_ino=stat.ino,
-        stx_size=stat.size,
-        stx_blocks=stat.blocks,
-        stx_atime=_statx_time(stat.atime_ns),
-        stx_btime=_statx_time(stat.btime_ns),
-        stx_ctime=_statx_time(stat.ctime_ns),
-        stx_mtime=_statx_time(stat.mtime_ns),
-        stx_rdev_major=device_major(stat.rdev),
-        stx_rdev_minor=device_minor(stat.rdev),
-        stx_dev_major=device_major(stat.dev),
-        stx_dev_minor=device_minor(stat.dev),
-        stx_mnt_id=mount_id or 0,
-    ).pack()
-
-
-def _statx_time(time_ns: int) -> StatxTimestamp:
-    seconds, nanoseconds = divmod(time_ns, NS)
-    return StatxTimestamp(tv_sec=seconds, tv_nsec=nanoseconds)
+    return _PACK_STATX(
+        STATX_BASIC_STATS | STATX_BTIME | (STATX_MNT_ID if mount_id is not None else 0),
+        stat.block_size,
+        STATX_ATTR_MOUNT_ROOT if mount_root else 0,
+        stat.nlink, stat.uid, stat.gid, stat.mode, stat.ino, stat.size, stat.blocks,
+        STATX_ATTR_MOUNT_ROOT,
+        _PACK_TIME(*divmod(stat.atime_ns, NS)), _PACK_TIME(*divmod(stat.btime_ns, NS)),
+        _PACK_TIME(*divmod(stat.ctime_ns, NS)), _PACK_TIME(*divmod(stat.mtime_ns, NS)),
+        device_major(stat.rdev), device_minor(stat.rdev), device_major(stat.dev), device_minor(stat.dev),
+        mount_id or 0, 0, 0,
+    )  # fmt: skip
 
 
 def statfs_bytes(stat: FilesystemStat, mount_flags: int = 0) -> bytes:
