@@ -177,6 +177,9 @@ class HostAccess(ABC):
     def mkdir(self, folder: Folder, name: bytes, mode: int) -> None: ...
 
     @abstractmethod
+    def mkfifo(self, folder: Folder, name: bytes, mode: int) -> None: ...
+
+    @abstractmethod
     def symlink(self, folder: Folder, name: bytes, target: bytes) -> None: ...
 
     @abstractmethod
@@ -359,6 +362,10 @@ class AnchoredAccess(HostAccess):
     @translated
     def mkdir(self, folder: Folder, name: bytes, mode: int) -> None:
         os.mkdir(check_name(name), mode, dir_fd=self._folder(folder).number)
+
+    @translated
+    def mkfifo(self, folder: Folder, name: bytes, mode: int) -> None:
+        os.mkfifo(check_name(name), mode, dir_fd=self._folder(folder).number)
 
     @translated
     def symlink(self, folder: Folder, name: bytes, target: bytes) -> None:

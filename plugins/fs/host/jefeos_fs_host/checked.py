@@ -121,6 +121,12 @@ class CheckedAccess(HostAccess):
         os.mkdir(self._path(folder, name), mode)
 
     @translated
+    def mkfifo(self, folder: Folder, name: bytes, mode: int) -> None:
+        if not hasattr(os, "mkfifo"):
+            raise KernelError(Errno.EPERM)
+        os.mkfifo(self._path(folder, name), mode)
+
+    @translated
     def symlink(self, folder: Folder, name: bytes, target: bytes) -> None:
         os.symlink(os.fsdecode(target), self._path(folder, name))
 

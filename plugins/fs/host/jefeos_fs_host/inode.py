@@ -199,8 +199,13 @@ class HostInode(Inode):
     def mknod(self, name: bytes, mode: int, rdev: int, uid: int, gid: int) -> HostInode:
         if stat.S_IFMT(mode) in (0, S_IFREG):
             return self.create(name, mode, uid, gid)
-        self._writable()
-        raise KernelError(Errno.EPERM)
+        if stat.S_IFMT(mode) != stat.S_IFIFO:
+            self._writable()
+            raise KernelError(Errno.EPERM)
+        self.fs.access.mkfifo(self._own_folder(change=True), name, stat.S_IMODE(mode) & ~SET_ID_BITS)
+        inode = self._changed_lookup(name)
+        self.fs.own_fifos.add(inode.key)
+        return inode
 
     def link(self, name: bytes, inode: Inode) -> None:
         folder = self._own_folder(change=True)
@@ -357,6 +362,8 @@ class HostInode(Inode):
 
     def open(self, flags: int, context: OpenContext) -> MaybeAwait[File]:
         kind = stat.S_IFMT(self.mode)
+        if kind == stat.S_IFIFO and self.key in self.fs.own_fifos:
+            return super().open(flags, context)  # the guest's pipe: the host's FIFO is only its name
         if kind not in (S_IFREG, S_IFDIR, S_IFLNK) and not flags & O_PATH:
             raise KernelError(Errno.EACCES if kind in (S_IFCHR, S_IFBLK) else Errno.ENXIO)
         if (
