@@ -128,7 +128,7 @@ class Kernel:
         self.executor = Executor(self)
         self.terminals = TerminalDevices(self, self.clock)
         self.console = self.terminals.console
-        self.host_streams = HostStreams(self.clock, self.loop)
+        self.host_streams = HostStreams(self.clock, self.loop, self.vfs.anonymous_path)
         self.filesystem_types: list[FilesystemType] = [
             kind for found in plugins.collect("jefeos_filesystems") for kind in found
         ]

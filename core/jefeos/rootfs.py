@@ -2,7 +2,7 @@
 
     /          --root through the first filesystem type that recognises it; a layered type (host folder, archive)
                gets a writable layer in memory above it; without --root, a tmpfs with the applets in /bin
-    /dev       devfs, with /dev/pts and /dev/shm          /proc   procfs
+    /dev       devfs, with /dev/pts and /dev/shm          /proc   procfs          /sys   sysfs
     /GUEST     each --mount HOST:GUEST[:rw]
 
 Mount points that the root lacks are made where the root can be written, and left out with a log line elsewhere.
@@ -49,6 +49,7 @@ def mount_root(kernel: Kernel) -> None:
 def mount_system(kernel: Kernel) -> None:
     """Mount the kernel's own filesystems and then what the configuration names."""
     from jefeos.vfs.procfs import ProcFilesystem
+    from jefeos.vfs.procfs.sysfs import SysFilesystem
 
     page_cache, clock = kernel.memory.page_cache, kernel.clock
     devices = kernel.vfs.devices
@@ -58,6 +59,7 @@ def mount_system(kernel: Kernel) -> None:
     _mount(kernel, kernel.terminals.devpts, b"/dev/pts", b"devpts")
     _mount(kernel, Tmpfs(page_cache, clock, _size_limit(kernel), 0o1777), b"/dev/shm", b"tmpfs")
     _mount(kernel, ProcFilesystem(kernel), b"/proc", b"proc")
+    _mount(kernel, SysFilesystem(clock), b"/sys", b"sysfs")
     for spec in kernel.config.mounts:
         filesystem = open_filesystem(kernel, spec.host, spec.writable)
         guest = spec.guest.encode()

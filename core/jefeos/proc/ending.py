@@ -146,8 +146,9 @@ class Endings:
         process.timers.clear()
         self._release_vfork(process)
         self._reparent_children(process)
-        if process.tty is not None and process.sid == process.pid:
-            process.tty.jobs.give_up(process.tty, process)
+        tty = process.tty
+        if tty is not None and process.sid == process.pid == tty.jobs.session:
+            tty.hang_up()  # Linux's disassociate_ctty: the session leader is gone
         if kernel.tracer is not None:
             kernel.tracer.exited(process)
         kernel.announce_exit(process)

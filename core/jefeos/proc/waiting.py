@@ -10,7 +10,7 @@ from jefeos.errors import Errno, KernelError
 from jefeos.proc.credentials import Usage
 from jefeos.proc.process import Process, ProcessState, code_and_status
 from jefeos.proc.signals import Signal, SignalCode
-from jefeos.sched.wait import MaybeAwait
+from jefeos.sched.wait import Interrupted, MaybeAwait
 
 if TYPE_CHECKING:
     from jefeos.proc.task import Task
@@ -60,7 +60,13 @@ class Waiting:
         self, parent: Process, pid: int, wanted: tuple[bool, bool, bool], keep: bool
     ) -> WaitReport | None:
         while (report := self._scan(parent, pid, wanted, keep)) is None:
-            await parent.child_queue.wait()
+            try:
+                await parent.child_queue.wait()
+            except Interrupted:  # by SIGCHLD, most often: Linux looks once more before it gives up
+                report = self._scan(parent, pid, wanted, keep)
+                if report is None:
+                    raise
+                break
         return report
 
     def _scan(
