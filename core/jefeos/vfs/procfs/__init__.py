@@ -8,6 +8,8 @@
 * `descriptors` fd and fdinfo
 * `status`      stat, statm, status, limits and io of a process as text
 * `memory`      maps and what follows from it
+* `mounts`      the mount table
+* `sysfs`       a minimal /sys, built of the same nodes
 """
 
 from __future__ import annotations

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 _SECOND_NS = 1_000_000_000
 _LOAD_PERIODS_S = (60.0, 300.0, 900.0)
 
-# What the emulated processor reports at most: x86-64-v2, without AVX.
+# What the emulated processor reports: a Nehalem, which is x86-64-v2, without AVX.
 _CPU_FLAGS = (
-    b"fpu de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 syscall nx lm "
+    b"fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 syscall nx lm "
     b"constant_tsc rep_good nopl cpuid pni ssse3 cx16 sse4_1 sse4_2 popcnt hypervisor lahf_lm"
 )
 
@@ -112,8 +112,8 @@ class SystemText:
         """The one processor."""
         name = b"JefeOS virtual processor (%s)" % self.kernel.engine.name.encode()
         pairs = (
-            (b"processor", b"0"), (b"vendor_id", b"GenuineIntel"), (b"cpu family", b"6"), (b"model", b"30"),
-            (b"model name", name), (b"stepping", b"0"), (b"cpu MHz", b"1000.000"), (b"cache size", b"0 KB"),
+            (b"processor", b"0"), (b"vendor_id", b"GenuineIntel"), (b"cpu family", b"6"), (b"model", b"26"),
+            (b"model name", name), (b"stepping", b"3"), (b"cpu MHz", b"1000.000"), (b"cache size", b"0 KB"),
             (b"physical id", b"0"), (b"siblings", b"1"), (b"core id", b"0"), (b"cpu cores", b"1"),
             (b"apicid", b"0"), (b"initial apicid", b"0"), (b"fpu", b"yes"), (b"fpu_exception", b"yes"),
             (b"cpuid level", b"11"), (b"wp", b"yes"), (b"flags", _CPU_FLAGS), (b"bugs", b""),

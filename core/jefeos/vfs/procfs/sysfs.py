@@ -1,0 +1,91 @@
+"""A minimal sysfs: the one processor, and the folders that programs expect to find, empty.
+
+What is here answers questions that libraries and tools ask at start: how many processors (glibc, `lscpu`, `nproc`),
+the size of huge pages (Go's runtime), is there a class of devices. Buses and devices get their entries when drivers
+come.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jefeos.vfs.flags import FilesystemMagic
+from jefeos.vfs.inode import Clock, Filesystem, FilesystemStat, Inode
+from jefeos.vfs.procfs.nodes import ProcFile, StaticDirectory
+
+_TOPOLOGY = {
+    "core_cpus": "1",
+    "core_cpus_list": "0",
+    "core_id": "0",
+    "core_siblings": "1",
+    "core_siblings_list": "0",
+    "die_id": "0",
+    "physical_package_id": "0",
+    "thread_siblings": "1",
+    "thread_siblings_list": "0",
+}
+
+# Text is a file, a dict a directory.
+_TREE: dict[str, Any] = {
+    "block": {},
+    "bus": {},
+    "class": {"block": {}, "graphics": {}, "input": {}, "mem": {}, "net": {}, "tty": {}},
+    "dev": {"block": {}, "char": {}},
+    "devices": {
+        "system": {
+            "cpu": {
+                "cpu0": {"topology": _TOPOLOGY},
+                "kernel_max": "0",
+                "offline": "",
+                "online": "0",
+                "possible": "0",
+                "present": "0",
+            },
+            "node": {
+                "has_cpu": "0",
+                "node0": {"cpulist": "0", "cpumap": "1"},
+                "online": "0",
+                "possible": "0",
+            },
+        },
+        "virtual": {},
+    },
+    "firmware": {},
+    "fs": {"cgroup": {}},
+    "kernel": {"mm": {"transparent_hugepage": {"enabled": "always madvise [never]"}}},
+    "module": {},
+    "power": {},
+}
+
+
+class SysFilesystem(Filesystem):
+    """The filesystem at /sys."""
+
+    name = "sysfs"
+    read_only = False
+    no_access_times = True
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self._last_inode = 0
+        self._root = self._directory(_TREE)
+
+    @property
+    def root(self) -> Inode:
+        return self._root
+
+    def statfs(self) -> FilesystemStat:
+        return FilesystemStat(type=FilesystemMagic.SYSFS, fsid=self.device)
+
+    def _directory(self, tree: dict[str, Any]) -> StaticDirectory:
+        self._last_inode += 1
+        own = self._last_inode
+        nodes = {name.encode(): self._node(content) for name, content in tree.items()}
+        return StaticDirectory(self, own, nodes)
+
+    def _node(self, content: Any) -> Inode:
+        if isinstance(content, dict):
+            return self._directory(content)
+        self._last_inode += 1
+        text = content.encode() + b"\n"
+        return ProcFile(self, self._last_inode, lambda: text)
