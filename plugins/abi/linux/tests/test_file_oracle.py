@@ -16,7 +16,7 @@ import jefeos
 import pytest
 
 PROGRAMS = Path(__file__).parent / "programs"
-NAMES = ["transfer", "descriptors", "names", "paths", "events", "terminal"]
+NAMES = ["transfer", "descriptors", "names", "paths", "events", "terminal", "sockets"]
 
 
 @pytest.fixture(scope="module")
