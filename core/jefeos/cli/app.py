@@ -123,7 +123,7 @@ def run(
 @app.command()
 def bench(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Benchmarks (default: all).")] = None,
-    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Runs of each; the median counts.")] = 3,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Runs of each; the median counts.")] = 5,
     list_: Annotated[bool, typer.Option("--list", help="List the benchmarks.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     folder: Annotated[str | None, typer.Option("--folder", metavar="DIR", help="Where the suite is.")] = None,
