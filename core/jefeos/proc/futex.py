@@ -9,8 +9,10 @@ kernel compares it once, before sleeping, and since everything runs on one host 
 A waiter that is woken, requeued or interrupted is in at most one list. A wake-up is never lost: a waiter that was
 woken and interrupted at once reports the wake-up.
 
+Priority-inheritance futexes keep the owner's thread id in the word, and unlocking hands the word to the longest
+waiter. There are no priorities to inherit, so that is all there is to them; their waiters stand in lists of their own.
+
 Also here: what a thread leaves behind when it ends (robust list, clear_child_tid), as it is futex work.
-Not here: priority inheritance.
 """
 
 from __future__ import annotations
@@ -32,16 +34,18 @@ TID_MASK: Final = 0x3FFF_FFFF
 ROBUST_LIST_LIMIT: Final = 2048
 """Entries looked at in a robust list, which a program could make circular."""
 ROBUST_HEAD_BYTES: Final = 24
+_INHERITING: Final = "inheriting"
 
 
 class FutexWaiter:
     """One sleeping thread."""
 
-    __slots__ = ("bitset", "key", "queue", "woken")
+    __slots__ = ("bitset", "key", "queue", "tid", "woken")
 
-    def __init__(self, key: Hashable, bitset: int) -> None:
+    def __init__(self, key: Hashable, bitset: int, tid: int = 0) -> None:
         self.key = key
         self.bitset = bitset
+        self.tid = tid
         self.queue = WaitQueue()
         self.woken = False
 
@@ -55,12 +59,14 @@ class FutexTable:
     def __len__(self) -> int:
         return sum(len(waiters) for waiters in self._waiters.values())
 
-    async def wait(self, key: Hashable, bitset: int = MATCH_ANY, timeout_ns: int | None = None) -> bool:
+    async def wait(
+        self, key: Hashable, bitset: int = MATCH_ANY, timeout_ns: int | None = None, tid: int = 0
+    ) -> bool:
         """Sleep until woken (True) or the time is over (False). Raises Interrupted.
 
-        The caller has just compared the word: no other task has run since.
+        The caller has just compared the word: no other task has run since. ``tid`` is who will own the word.
         """
-        waiter = FutexWaiter(key, bitset)
+        waiter = FutexWaiter(key, bitset, tid)
         self._waiters.setdefault(key, {})[waiter] = None
         try:
             await waiter.queue.wait(timeout_ns)
@@ -95,6 +101,46 @@ class FutexTable:
                 self._waiters.setdefault(target, {})[waiter] = None
             done += 1
         return done
+
+    async def lock_inheriting(
+        self, task: Task, address: int, key: Hashable, timeout_ns: int | None, *, attempt_only: bool
+    ) -> bool:
+        """FUTEX_LOCK_PI and FUTEX_TRYLOCK_PI: True when the caller owns the word, False when the time is over.
+
+        Raises EDEADLK (owned already), EAGAIN (an attempt found an owner), ESRCH (the owner is gone).
+        """
+        mm = task.mm
+        value = mm.read_u32(address)
+        owner = value & TID_MASK
+        if owner == task.tid:
+            raise KernelError(Errno.EDEADLK)
+        queue_key = (_INHERITING, key)
+        if not owner:
+            mm.write_u32(address, task.tid | value & OWNER_DIED | (WAITERS if queue_key in self._waiters else 0))
+            return True
+        if attempt_only:
+            raise KernelError(Errno.EAGAIN)
+        if owner not in task.kernel.processes.tasks:
+            raise KernelError(Errno.ESRCH)
+        mm.write_u32(address, value | WAITERS)
+        return await self.wait(queue_key, MATCH_ANY, timeout_ns, task.tid)
+
+    def unlock_inheriting(self, task: Task, address: int, key: Hashable) -> None:
+        """FUTEX_UNLOCK_PI. Raises EPERM if the caller does not own the word."""
+        if task.mm.read_u32(address) & TID_MASK != task.tid:
+            raise KernelError(Errno.EPERM)
+        self.hand_over(task.mm, address, key, 0)
+
+    def hand_over(self, mm: AddressSpace, address: int, key: Hashable, flags: int) -> None:
+        """Give the word to its longest waiter, or to nobody; ``flags`` stay set in it (OWNER_DIED)."""
+        queue_key = (_INHERITING, key)
+        waiters = self._waiters.get(queue_key)
+        if not waiters:
+            mm.write_u32(address, flags)
+            return
+        heir = next(iter(waiters))
+        mm.write_u32(address, heir.tid | flags | (WAITERS if len(waiters) > 1 else 0))
+        self._wake(heir)
 
     def _wake(self, waiter: FutexWaiter) -> None:
         self._remove(waiter)
@@ -158,8 +204,11 @@ def _owner_died(
         return
     if value & TID_MASK != task.tid:
         return
+    if inherits:
+        futexes.hand_over(mm, address, mm.futex_key(address), OWNER_DIED)
+        return
     mm.write_u32(address, value & WAITERS | OWNER_DIED)
-    if not inherits and value & WAITERS:
+    if value & WAITERS:
         futexes.wake(mm.futex_key(address), 1)
 
 

@@ -16,7 +16,7 @@ from jefeos.errors import Errno, KernelError
 from jefeos.mm.space import AddressSpace
 from jefeos.proc.futex import MATCH_ANY, ROBUST_HEAD_BYTES
 from jefeos.proc.task import Task
-from jefeos.sched.wait import Interrupted, MaybeAwait, Restart, sleep_ns
+from jefeos.sched.wait import Interrupted, MaybeAwait, Restart
 from jefeos.syscall.declare import syscall
 from jefeos.syscall.types import Int, Size, UInt, ULong, UserPtr
 
@@ -27,8 +27,12 @@ FUTEX_WAKE: Final = 1
 FUTEX_REQUEUE: Final = 3
 FUTEX_CMP_REQUEUE: Final = 4
 FUTEX_WAKE_OP: Final = 5
+FUTEX_LOCK_PI: Final = 6
+FUTEX_UNLOCK_PI: Final = 7
+FUTEX_TRYLOCK_PI: Final = 8
 FUTEX_WAIT_BITSET: Final = 9
 FUTEX_WAKE_BITSET: Final = 10
+FUTEX_LOCK_PI2: Final = 13
 FUTEX_PRIVATE: Final = 128
 FUTEX_CLOCK_REALTIME: Final = 256
 FUTEX_COMMAND: Final = ~(FUTEX_PRIVATE | FUTEX_CLOCK_REALTIME)
@@ -60,9 +64,9 @@ SCHED_ATTR_V0: Final = 48
 def futex(
     task: Task, address: UserPtr, operation: Int, value: UInt, timeout: UserPtr, second: UserPtr, third: UInt
 ) -> MaybeAwait[int]:
-    """futex(2). Priority inheritance answers ENOSYS."""
+    """futex(2). Requeueing to priority-inheritance futexes answers ENOSYS."""
     command = operation & FUTEX_COMMAND
-    if operation & FUTEX_CLOCK_REALTIME and command != FUTEX_WAIT_BITSET:
+    if operation & FUTEX_CLOCK_REALTIME and command not in (FUTEX_WAIT_BITSET, FUTEX_LOCK_PI2):
         raise KernelError(Errno.ENOSYS)
     private = bool(operation & FUTEX_PRIVATE)
     if command == FUTEX_WAIT or command == FUTEX_WAIT_BITSET:
@@ -90,6 +94,11 @@ def futex(
         return task.kernel.futexes.requeue(source, target, wake, move)
     if command == FUTEX_WAKE_OP:
         return _wake_op(task, address, second, value, timeout & 0xFFFF_FFFF, third, private)
+    if command in (FUTEX_LOCK_PI, FUTEX_TRYLOCK_PI, FUTEX_LOCK_PI2):
+        return _lock_inheriting(task, address, operation, timeout, private)
+    if command == FUTEX_UNLOCK_PI:
+        task.kernel.futexes.unlock_inheriting(task, address, _key(task.mm, address, private))
+        return 0
     raise KernelError(Errno.ENOSYS)
 
 
@@ -116,6 +125,21 @@ async def _wait(
         if timeout_ns is None:
             raise
         raise Interrupted(Restart.NEVER) from None
+    raise KernelError(Errno.ETIMEDOUT)
+
+
+async def _lock_inheriting(task: Task, address: int, operation: int, timeout: int, private: bool) -> int:
+    command = operation & FUTEX_COMMAND
+    timeout_ns = None
+    if timeout and command != FUTEX_TRYLOCK_PI:
+        clock = task.kernel.clock
+        monotonic = command == FUTEX_LOCK_PI2 and not operation & FUTEX_CLOCK_REALTIME
+        now_ns = clock.monotonic_ns() if monotonic else clock.realtime_ns()
+        timeout_ns = max(read_timespec(task.mm, timeout) - now_ns, 0)
+    key = _key(task.mm, address, private)
+    attempt_only = command == FUTEX_TRYLOCK_PI
+    if await task.kernel.futexes.lock_inheriting(task, address, key, timeout_ns, attempt_only=attempt_only):
+        return 0
     raise KernelError(Errno.ETIMEDOUT)
 
 
@@ -231,10 +255,10 @@ def find_task(task: Task, tid: int) -> Task:
 
 
 @syscall("sched_yield")
-async def sched_yield(task: Task) -> int:
-    """sched_yield(2)."""
+def sched_yield(task: Task) -> int:
+    """sched_yield(2): ends the time slice."""
     if len(task.kernel.executor.scheduler):
-        await sleep_ns(0, interruptible=False)
+        task.kernel.engine.stop()
     return 0
 
 

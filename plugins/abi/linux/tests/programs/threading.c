@@ -32,6 +32,45 @@ static void *die_holding(void *argument) {
     return NULL;
 }
 
+static pthread_mutex_t inheriting;
+
+static void *count_inheriting(void *argument) {
+    for (int i = 0; i < 50; i++) {
+        pthread_mutex_lock(&inheriting);
+        int before = total;
+        sched_yield();
+        total = before + 1;
+        pthread_mutex_unlock(&inheriting);
+    }
+    return NULL;
+}
+
+static void priorities(void) {
+    pthread_t threads[5];
+    pthread_mutexattr_t attributes;
+    struct timespec soon;
+    pthread_mutexattr_init(&attributes);
+    V(pthread_mutexattr_setprotocol(&attributes, PTHREAD_PRIO_INHERIT));
+    pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ERRORCHECK);
+    V(pthread_mutex_init(&inheriting, &attributes));
+    total = 0;
+    for (int i = 0; i < 5; i++) pthread_create(&threads[i], NULL, count_inheriting, NULL);
+    for (int i = 0; i < 5; i++) pthread_join(threads[i], NULL);
+    printf("under inheritance %d\n", total);
+    V(pthread_mutex_lock(&inheriting));
+    V(pthread_mutex_lock(&inheriting));
+    V(pthread_mutex_trylock(&inheriting));
+    V(pthread_mutex_unlock(&inheriting));
+    V(pthread_mutex_unlock(&inheriting));
+    pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+    pthread_mutex_init(&robust, &attributes);
+    pthread_create(&threads[0], NULL, die_holding, NULL);
+    pthread_join(threads[0], NULL);
+    V(pthread_mutex_lock(&robust));
+    V(pthread_mutex_consistent(&robust));
+    V(pthread_mutex_unlock(&robust));
+}
+
 static void *sleep_for_ever(void *argument) {
     for (;;) pause();
 }
@@ -64,6 +103,7 @@ int main(void) {
     V(pthread_mutex_lock(&robust));
     V(pthread_mutex_consistent(&robust));
     V(pthread_mutex_unlock(&robust));
+    priorities();
     pthread_rwlock_t both = PTHREAD_RWLOCK_INITIALIZER;
     V(pthread_rwlock_rdlock(&both));
     V(pthread_rwlock_unlock(&both));
