@@ -10,7 +10,8 @@ shrinks and merges its own records. Another owner's record conflicts if the rang
 Waiting: a lock call that must wait is a coroutine. Waiting owners are put down in the `LockManager`, so that a POSIX
 lock that would close a ring of waiters fails with EDEADLK instead. (flock and OFD locks are not checked, as on
 Linux.) Closing any descriptor of a file drops all POSIX locks of the process on it: the descriptor table calls
-`LockManager.release_owner`, and `owner_gone` when a process ends; the end of an open file drops its own.
+`InodeLocks.release_owner`; the end of an open file drops its own. (The owner that is passed for a process is its
+descriptor table, as on Linux.)
 """
 
 from __future__ import annotations
@@ -131,8 +132,6 @@ class LockManager:
     def __init__(self) -> None:
         # A waiting POSIX owner, and what it wants: (inode's locks, kind, start, end).
         self._waiting: dict[Hashable, tuple[InodeLocks, int, int, int]] = {}
-        # Where each owner may hold record locks, for its end.
-        self._places: dict[Hashable, set[InodeLocks]] = {}
 
     # --- flock ---------------------------------------------------------------------------------------------
 
@@ -185,7 +184,7 @@ class LockManager:
         if owner is file:
             file.may_hold_locks = True
         if kind == F_UNLCK or locks.conflicting(owner, kind, start, end) is None:
-            self._take(locks, owner, kind, start, end, pid)
+            locks.replace(owner, kind, start, end, pid)
             return None
         if not wait:
             raise KernelError(Errno.EAGAIN)
@@ -202,12 +201,7 @@ class LockManager:
                 await locks.queue.wait()
         finally:
             self._waiting.pop(owner, None)
-        self._take(locks, owner, kind, start, end, pid)
-
-    def _take(self, locks: InodeLocks, owner: Hashable, kind: int, start: int, end: int, pid: int) -> None:
         locks.replace(owner, kind, start, end, pid)
-        if kind != F_UNLCK:
-            self._places.setdefault(owner, set()).add(locks)
 
     def _leads_to(self, owner: Hashable, goal: Hashable) -> bool:
         """Whether ``owner`` waits, directly or through others, for ``goal``."""
@@ -225,17 +219,6 @@ class LockManager:
                 locks, kind, start, end = wanted
                 pending += [record.owner for record in locks.records if record.conflicts(current, kind, start, end)]
         return False
-
-    def release_owner(self, inode: Inode, owner: Hashable) -> None:
-        """A descriptor of the process ``owner`` for the file was closed: its POSIX locks on it go."""
-        if inode.locks is not None:
-            inode.locks.release_owner(owner)
-
-    def owner_gone(self, owner: Hashable) -> None:
-        """The process has ended (its descriptors were closed without telling of each): all its locks go."""
-        for locks in self._places.pop(owner, ()):
-            locks.release_owner(owner)
-        self._waiting.pop(owner, None)
 
 
 def lock_range(origin: int, start: int, length: int) -> tuple[int, int]:

@@ -92,21 +92,9 @@ def test_waiting_and_release(file: Any, manager: LockManager, start: Any) -> Non
     assert conflict.pid == 5
     waiting = start(manager.set(file, second, f.F_WRLCK, 5, 5, wait=True))
     assert not waiting.finished
-    manager.release_owner(file.inode, first)
+    InodeLocks.of(file.inode).release_owner(first)
     assert waiting.run_while_woken().finished
     assert errno_of(manager.set, file, first, f.F_RDLCK, 5, 5) == Errno.EAGAIN
-
-
-def test_the_end_of_a_process_drops_its_locks_everywhere(world: Any, file: Any, manager: LockManager) -> None:
-    other = world.vfs.open(world.root, b"/other", f.O_RDWR | f.O_CREAT, 0o644)
-    first, second = Owner(), Owner()
-    for place in (file, other):
-        manager.set(place, first, f.F_WRLCK, 0, END)
-        assert errno_of(manager.set, place, second, f.F_RDLCK, 4, 4) == Errno.EAGAIN
-    manager.owner_gone(first)
-    manager.owner_gone(Owner())
-    for place in (file, other):
-        assert manager.set(place, second, f.F_RDLCK, 4, 4) is None
 
 
 def test_deadlock_of_three(file: Any, manager: LockManager, start: Any) -> None:
@@ -117,10 +105,10 @@ def test_deadlock_of_three(file: Any, manager: LockManager, start: Any) -> None:
     ring = start(manager.set(file, owners[2], f.F_WRLCK, 0, 0, wait=True))
     assert isinstance(ring.error, KernelError)
     assert ring.error.errno == Errno.EDEADLK
-    manager.release_owner(file.inode, owners[2])
+    InodeLocks.of(file.inode).release_owner(owners[2])
     for sleeper in reversed(sleepers):
         assert sleeper.run_while_woken().finished
-        manager.release_owner(file.inode, owners[sleepers.index(sleeper)])
+        InodeLocks.of(file.inode).release_owner(owners[sleepers.index(sleeper)])
 
 
 def test_interrupted_waiter_is_forgotten(file: Any, manager: LockManager, start: Any) -> None:
