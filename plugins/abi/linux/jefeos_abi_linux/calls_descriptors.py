@@ -309,6 +309,13 @@ def _getlease(task: Task, fd: int, file: File, argument: int) -> int:
     return 2  # F_UNLCK: nobody holds one
 
 
+def _notify(task: Task, fd: int, file: File, argument: int) -> int:
+    """F_NOTIFY (dnotify): accepted for directories, and nothing is ever reported."""
+    if not file.inode.is_directory:
+        raise KernelError(Errno.ENOTDIR)
+    return 0
+
+
 def _refuse(task: Task, fd: int, file: File, argument: int) -> int:
     raise KernelError(Errno.EINVAL)
 
@@ -330,7 +337,7 @@ COMMANDS: Final[dict[int, Callable[[Task, int, File, int], MaybeAwait[int]]]] = 
     F_SETPIPE_SZ: _setpipe_sz,
     F_GETLEASE: _getlease,
     F_SETLEASE: _refuse,
-    F_NOTIFY: _refuse,
+    F_NOTIFY: _notify,
     **LOCK_COMMANDS,
     **SEAL_COMMANDS,
 }
