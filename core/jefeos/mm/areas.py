@@ -43,7 +43,17 @@ class AreaSpace(UserMemory):
 
     def __init__(self, memory: MemoryManager) -> None:
         super().__init__(memory)
-        self.mmap_base = DEFAULT_MMAP_BASE
+        self._mmap_base = self._full_from = DEFAULT_MMAP_BASE
+
+    @property
+    def mmap_base(self) -> int:
+        """Where the search for free addresses begins, downwards."""
+        return self._mmap_base
+
+    @mmap_base.setter
+    def mmap_base(self, address: int) -> None:
+        # Everything from _full_from to the base is mapped: the search can begin there, however many areas that is.
+        self._mmap_base = self._full_from = address
 
     @property
     def vmas(self) -> list[Vma]:
@@ -168,15 +178,19 @@ class AreaSpace(UserMemory):
     def find_gap(self, length: int) -> int:
         """The start of the highest free range below ``mmap_base``. Raises KernelError(ENOMEM)."""
         vmas = self._vmas
-        top = self.mmap_base
+        top = self._full_from
         position = bisect_left(self._starts, top)
         if position < len(vmas) and vmas[position].grows_down:
             top = min(top, vmas[position].start - GUARD_GAP_BYTES)
+        full = top == self._full_from
         while position:
             position -= 1
             below = vmas[position]
             if top - below.end >= length:
                 return top - length
+            full = full and below.end >= top and not below.grows_down
+            if full:
+                self._full_from = min(below.start, top)
             top = min(top, below.start - (GUARD_GAP_BYTES if below.grows_down else 0))
         if top - LOWEST_ADDRESS >= length:
             return top - length
@@ -202,6 +216,8 @@ class AreaSpace(UserMemory):
         first, last = self._isolate(start, end)
         if first == last:
             return
+        if end > self._full_from:
+            self._full_from = min(end, self._mmap_base)
         gone = self._vmas[first:last]
         del self._vmas[first:last]
         del self._starts[first:last]
@@ -324,6 +340,8 @@ class AreaSpace(UserMemory):
         vmas = self._vmas
         position = bisect_left(self._starts, vma.start)
         self.virtual_bytes += vma.end - vma.start
+        if vma.start < self._full_from <= vma.end:
+            self._full_from = vma.start
         joins_above = position < len(vmas) and vma.joins(vmas[position])
         if position and vmas[position - 1].joins(vma):
             below = vmas[position - 1]

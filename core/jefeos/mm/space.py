@@ -114,7 +114,7 @@ class AddressSpace(AreaSpace):
     def fork(self) -> AddressSpace:
         """A copy of this space for a child process. Raises KernelError(ENOMEM) with nothing changed to notice."""
         child = AddressSpace(self.memory)
-        child.mmap_base = self.mmap_base
+        child.mmap_base = self._mmap_base
         child.stack_limit_bytes = self.stack_limit_bytes
         child.address_space_limit_bytes = self.address_space_limit_bytes
         child._brk_start = self._brk_start

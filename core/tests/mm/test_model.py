@@ -447,6 +447,9 @@ class Machine(RuleBasedStateMachine):
         vmas = space.vmas
         assert [v.start for v in vmas] == space._starts
         assert space.virtual_bytes == sum(v.length for v in vmas) == len(model.pages) * PAGE
+        assert space.find_gap(PAGE) == next(
+            p * PAGE for p in range(FIRST + REGION_PAGES - 1, 0, -1) if p not in model.pages
+        )
         mapped = {p for v in vmas for p in range(v.start >> 12, v.end >> 12)}
         assert mapped == model.pages.keys()
         for below, above in pairwise(vmas):
