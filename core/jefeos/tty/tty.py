@@ -105,6 +105,7 @@ class Tty:
     line: LineDiscipline = field(init=False)
     jobs: JobControl = field(init=False)
     _backlog: bytearray = field(factory=bytearray)
+    _open_count: int = 0
     _flow_off: bool = False  # stopped by tcflow, not by ^S
 
     def __attrs_post_init__(self) -> None:
@@ -169,8 +170,6 @@ class Tty:
         self.jobs.hang_up(self)
         self.read_queue.wake_all()
         self.write_queue.wake_all()
-        if files:
-            self.driver.closed()
 
     # -- files --------------------------------------------------------------------------------------
 
@@ -180,15 +179,17 @@ class Tty:
         if self.exclusive and (current is None or current.process.creds.euid != 0):
             raise KernelError(Errno.EBUSY)
         self.files.append(file)
-        if len(self.files) == 1:
+        self._open_count += 1
+        if self._open_count == 1:
             self.driver.opened()
 
     def detach(self, file: TtyFile) -> None:
-        """A file was closed."""
+        """A file was closed. One that was hung up counts as open for the device until then."""
         if file in self.files:
             self.files.remove(file)
-            if not self.files:
-                self.driver.closed()
+        self._open_count -= 1
+        if not self._open_count:
+            self.driver.closed()
 
     # -- reading ------------------------------------------------------------------------------------
 

@@ -378,6 +378,20 @@ def test_slave_closed(kernel: Any, pair: Pair) -> None:
     assert reading.result() == b"again"
 
 
+def test_master_hears_of_a_hang_up_when_the_slave_is_closed(pair: Pair) -> None:
+    """As on Linux: script(1) holds the slave open while its session ends, and waits for the last output."""
+    pair.master.locked = False
+    slave = pair.open_slave()
+    slave.write(b"last words")
+    slave.tty.hang_up()
+    assert pair.master.read(100) == b"last words"
+    assert not pair.master.poll() & POLLHUP
+    slave.unref()
+    assert pair.master.poll() & POLLHUP
+    pair.open_slave()
+    assert not pair.master.poll() & POLLHUP
+
+
 def test_full_queue_holds_the_writer_up(kernel: Any, pair: Pair) -> None:
     pair.master.locked = False
     slave = pair.open_slave()
