@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from jefeos.cpu import paging
 from jefeos.errors import Errno, KernelError
@@ -414,3 +416,48 @@ def test_empty_page_tables_are_given_back(space):
     assert space.table_frames == before + 2  # the upper levels wait for the end
     space.write(space.map(at, PAGE, R | W, fixed=True), b"x")
     assert space.table_frames == before + 3
+
+
+def test_garbage_arguments_only_ever_fail_with_an_errno(space, memory):
+    rng = random.Random(7)
+    before = memory.frames.free_count
+    edges = [0, 1, PAGE - 1, PAGE, BASE, BASE + PAGE, 0x7FFFFFFFF000, 0x7FFFFFFFE000, 1 << 47, 1 << 63, (1 << 64) - 1,
+             (1 << 64) - PAGE, 8 * PAGE, 0x10000, 0xF000]  # fmt: skip
+
+    def value():
+        return rng.choice(edges) if rng.random() < 0.7 else rng.getrandbits(rng.choice([8, 16, 32, 48, 64]))
+
+    for _ in range(6000):
+        a, b, c = value(), value(), value()
+        flag = rng.random() < 0.5
+        call = rng.choice(
+            [
+                lambda: space.map(a, b, c & 7, fixed=flag, offset=rng.choice([0, value()]), noreserve=flag),
+                lambda: space.map(a, b, c & 7, shared=flag, fixed_noreplace=not flag, grows_down=flag),
+                lambda: space.unmap(a, b),
+                lambda: space.protect(a, b, c & 7),
+                lambda: space.remap(a, b, c, may_move=flag, fixed_at=value() if flag else None),
+                lambda: space.advise(a, b, rng.choice([c, 0, 4, 8, 9, 10, 18, 22])),
+                lambda: space.msync(a, b, c & 7),
+                lambda: space.mincore(a, b & 0xFFFFFF),
+                lambda: space.brk(a),
+                lambda: space.fault(a, c & 31),
+                lambda: space.read(a, b & 0xFFFF),
+                lambda: space.write(a, bytes(b & 0xFFFF)),
+                lambda: space.read_cstr(a, b & 0xFFFF),
+                lambda: space.zero(a, b & 0xFFFF),
+                lambda: space.futex_key(a),
+                lambda: space.find(a),
+                lambda: space.is_mapped(a, b),
+                lambda: space.fork().release(),
+            ]
+        )
+        try:
+            call()
+        except KernelError:
+            pass
+        vmas = space.vmas
+        assert space.virtual_bytes == sum(v.length for v in vmas)
+        if len(vmas) > 40 or memory.frames.free_count < before // 2:
+            space.unmap(0, 0x7FFFFFFFF000)
+            assert space.resident_pages == 0
