@@ -418,6 +418,31 @@ def test_empty_page_tables_are_given_back(space):
     assert space.table_frames == before + 3
 
 
+def calls_with(space, rng, value, flag):
+    """Every call that takes what a program says, with values of its."""
+    a, b, c = value(), value(), value()
+    return [
+        lambda: space.map(a, b, c & 7, fixed=flag, offset=rng.choice([0, value()]), noreserve=flag),
+        lambda: space.map(a, b, c & 7, shared=flag, fixed_noreplace=not flag, grows_down=flag),
+        lambda: space.unmap(a, b),
+        lambda: space.protect(a, b, c & 7),
+        lambda: space.remap(a, b, c, may_move=flag, fixed_at=value() if flag else None),
+        lambda: space.advise(a, b, rng.choice([c, 0, 4, 8, 9, 10, 18, 22])),
+        lambda: space.msync(a, b, c & 7),
+        lambda: space.mincore(a, b & 0xFFFFFF),
+        lambda: space.brk(a),
+        lambda: space.fault(a, c & 31),
+        lambda: space.read(a, b & 0xFFFF),
+        lambda: space.write(a, bytes(b & 0xFFFF)),
+        lambda: space.read_cstr(a, b & 0xFFFF),
+        lambda: space.zero(a, b & 0xFFFF),
+        lambda: space.futex_key(a),
+        lambda: space.find(a),
+        lambda: space.is_mapped(a, b),
+        lambda: space.fork().release(),
+    ]
+
+
 def test_garbage_arguments_only_ever_fail_with_an_errno(space, memory):
     rng = random.Random(7)
     before = memory.frames.free_count
@@ -428,30 +453,8 @@ def test_garbage_arguments_only_ever_fail_with_an_errno(space, memory):
         return rng.choice(edges) if rng.random() < 0.7 else rng.getrandbits(rng.choice([8, 16, 32, 48, 64]))
 
     for _ in range(6000):
-        a, b, c = value(), value(), value()
         flag = rng.random() < 0.5
-        call = rng.choice(
-            [
-                lambda: space.map(a, b, c & 7, fixed=flag, offset=rng.choice([0, value()]), noreserve=flag),
-                lambda: space.map(a, b, c & 7, shared=flag, fixed_noreplace=not flag, grows_down=flag),
-                lambda: space.unmap(a, b),
-                lambda: space.protect(a, b, c & 7),
-                lambda: space.remap(a, b, c, may_move=flag, fixed_at=value() if flag else None),
-                lambda: space.advise(a, b, rng.choice([c, 0, 4, 8, 9, 10, 18, 22])),
-                lambda: space.msync(a, b, c & 7),
-                lambda: space.mincore(a, b & 0xFFFFFF),
-                lambda: space.brk(a),
-                lambda: space.fault(a, c & 31),
-                lambda: space.read(a, b & 0xFFFF),
-                lambda: space.write(a, bytes(b & 0xFFFF)),
-                lambda: space.read_cstr(a, b & 0xFFFF),
-                lambda: space.zero(a, b & 0xFFFF),
-                lambda: space.futex_key(a),
-                lambda: space.find(a),
-                lambda: space.is_mapped(a, b),
-                lambda: space.fork().release(),
-            ]
-        )
+        call = rng.choice(calls_with(space, rng, value, flag))
         try:
             call()
         except KernelError:
