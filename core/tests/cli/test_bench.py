@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
-from jefeos.errors import UsageError
-from jefeos.testing.bench import Bench, Benchmark, Result, load_suite, measure
+from jefeos.errors import JefeError, UsageError
+from jefeos.testing.bench import QILING_PYTHON, Bench, Benchmark, Result, load_suite, measure
 
 SUITE = '''
 from jefeos.testing.bench import Bench, benchmark
@@ -62,6 +63,36 @@ def test_printed_takes_the_last_word(tmp_path: Path) -> None:
     run = Bench(tmp_path, tmp_path).printed(sys.executable, "-c", "print('took', 1.5)", scale=2)
     assert run is not None
     assert run() == 3.0
+
+
+def test_first_line_does_not_wait_for_the_rest(tmp_path: Path) -> None:
+    program = "import sys, time; print(input(), flush=True); time.sleep(1)"
+    run = Bench(tmp_path, tmp_path).first_line(sys.executable, "-c", program, stdin=b"hello\n")
+    assert run is not None
+    started = time.perf_counter()
+    figure = run()
+    assert figure + 0.9 < time.perf_counter() - started
+
+
+@pytest.mark.parametrize("program", ["pass", "print('x'); raise SystemExit(3)"])
+def test_first_line_of_a_program_that_fails(tmp_path: Path, program: str) -> None:
+    run = Bench(tmp_path, tmp_path).first_line(sys.executable, "-c", program)
+    assert run is not None
+    with pytest.raises(JefeError, match="ended with status"):
+        run()
+
+
+def test_qiling_is_left_out_with_a_note_where_it_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(tmp_path, tmp_path)
+    monkeypatch.delenv(QILING_PYTHON, raising=False)
+    assert bench.printed(*bench.qiling(), "program") is None
+    monkeypatch.setenv(QILING_PYTHON, "/no/such/python")
+    assert bench.whole(*bench.qiling(), "program") is None
+    assert len(bench.notes) == 1
+    (tmp_path / "qiling.py").write_text("")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv(QILING_PYTHON, sys.executable)
+    assert bench.qiling() == (sys.executable, str(tmp_path / "under_qiling.py"))
 
 
 def test_a_missing_suite_is_a_usage_error(tmp_path: Path) -> None:
