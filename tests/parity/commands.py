@@ -31,6 +31,7 @@ COMMANDS: dict[str, str | list[str]] = {
     "memory-musl": ["{p}/memory-musl-static"],
     "files-glibc": ["{p}/files-glibc-dynamic"],
     "files-musl": ["{p}/files-musl-static"],
+    "deadly-instruction": ["{p}/deadly-glibc-static"],
     "killed-by-wild-pointer": ["{p}/crash-glibc-static", "wild"],
     "killed-by-stack-overflow": ["{p}/crash-glibc-static", "stack"],
     "killed-by-division": ["{p}/crash-glibc-static", "divide"],

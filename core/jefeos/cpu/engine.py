@@ -171,5 +171,9 @@ class Engine(ABC):
         """Protect the host from the page that is now executable at ``address`` of the loaded address space."""
 
     @abstractmethod
+    def forget_guards(self, cr3: int) -> None:
+        """The address space with this top-level table is gone: so is what `guard_code` noted for it."""
+
+    @abstractmethod
     def close(self) -> None:
         """Free everything. Nothing else may be called afterwards."""

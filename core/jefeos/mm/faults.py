@@ -83,6 +83,7 @@ class FaultingSpace(PageTable):
         self.address_space_limit_bytes: int | None = None
         self.virtual_bytes = 0
         self.fault_count = 0
+        self.guarded: set[int] = set()  # pages that the engine was told to guard
 
     def find(self, address: int) -> Vma | None:
         """The area that contains ``address``."""
@@ -195,6 +196,7 @@ class FaultingSpace(PageTable):
         elif not flags & PTE_NX and mapping.shared_users:
             flags |= PTE_NX  # someone may be writing here: only what is fetched becomes executable
         code = self._frames.code
+        suspects = self._frames.suspects
         added = 0
         for position, entry in enumerate(entries):
             if entry:
@@ -207,10 +209,12 @@ class FaultingSpace(PageTable):
             entry = pfn_here << PAGE_SHIFT | flags
             if code[pfn_here] == CODE_NONE:
                 if not flags & PTE_NX:
-                    code[pfn_here] = CODE_LIVE
+                    self._frames.admit_code(pfn_here)
+                    if pfn_here in suspects:
+                        entry |= PTE_NX
             elif flags & PTE_WRITE:
                 entry &= ~PTE_WRITE  # someone executes this frame: a write must come through a fault
-            elif code[pfn_here] == CODE_STALE:
+            elif code[pfn_here] == CODE_STALE or pfn_here in suspects:
                 entry |= PTE_NX
             entries[position] = entry
         words[first : word + after] = array("Q", entries)
@@ -299,7 +303,18 @@ class FaultingSpace(PageTable):
                 self._words[word] |= PTE_NX
                 return
             self._engine.invalidate_code(address & ~PAGE_MASK, PAGE_SIZE)
-        code[pfn] = CODE_LIVE
+        frames = self._frames
+        if code[pfn] != CODE_LIVE:
+            frames.admit_code(pfn)
+        if pfn in frames.suspects:
+            if error_code & FAULT_FETCH:
+                self._engine.guard_code(address)
+                self.guarded.add(address & ~PAGE_MASK)
+            else:
+                self._words[word] |= PTE_NX
+        elif address & ~PAGE_MASK in self.guarded:
+            self._engine.guard_code(address)  # other content than before: forget what was guarded here
+            self.guarded.discard(address & ~PAGE_MASK)
 
     def _stop_execution(self, vma: Vma, mapping: FileMapping, index: int, pfn: int) -> None:
         """A shared frame becomes writable here: nobody may go on executing it."""

@@ -40,12 +40,29 @@ def _no_reclaim(count: int) -> int:
     return 0
 
 
+def _always_safe(pfn: int) -> bool:
+    return True
+
+
 class FrameAllocator:
     """Frames ``reserved_bytes / 4096`` and up of ``ram`` (a writable memoryview of bytes)."""
 
-    __slots__ = ("_next", "_ram", "code", "first", "free_list", "limit", "reclaim", "references")
+    __slots__ = (
+        "_is_code_safe",
+        "_next",
+        "_ram",
+        "code",
+        "first",
+        "free_list",
+        "limit",
+        "reclaim",
+        "references",
+        "suspects",
+    )
 
-    def __init__(self, ram: memoryview, reserved_bytes: int) -> None:
+    def __init__(
+        self, ram: memoryview, reserved_bytes: int, is_code_safe: Callable[[int], bool] = _always_safe
+    ) -> None:
         frame_count = len(ram) >> PAGE_SHIFT
         self._ram = ram
         self.first = (reserved_bytes + PAGE_SIZE - 1) >> PAGE_SHIFT
@@ -55,6 +72,9 @@ class FrameAllocator:
         self.references: list[int] = [0] * frame_count
         self.code = bytearray(frame_count)
         self.reclaim: Callable[[int], int] = _no_reclaim
+        self.suspects: set[int] = set()
+        """Executed frames whose code the engine must guard (`Engine.is_code_safe`)."""
+        self._is_code_safe = is_code_safe
 
     @property
     def total(self) -> int:
@@ -67,6 +87,14 @@ class FrameAllocator:
         return self.limit - self._next + len(self.free_list)
 
     # Hot paths: one frame.
+
+    def admit_code(self, pfn: int) -> None:
+        """The frame is mapped executable with content that never was: have the engine look through it."""
+        self.code[pfn] = CODE_LIVE
+        if self._is_code_safe(pfn):
+            self.suspects.discard(pfn)
+        else:
+            self.suspects.add(pfn)
 
     def alloc(self) -> int:
         """A zeroed frame with one reference. Raises KernelError(ENOMEM)."""

@@ -31,6 +31,12 @@ class MemoryEngine(Protocol):
 
     def invalidate_code(self, address: int, length: int) -> None: ...
 
+    def is_code_safe(self, frame: int) -> bool: ...
+
+    def guard_code(self, address: int) -> None: ...
+
+    def forget_guards(self, cr3: int) -> None: ...
+
 
 @frozen
 class MemoryInfo:
@@ -50,7 +56,7 @@ class MemoryManager:
     def __init__(self, engine: MemoryEngine) -> None:
         self.engine = engine
         self.kernel_entries: tuple[tuple[int, int], ...] = tuple(getattr(engine, "kernel_entries", ()))
-        self.frames = FrameAllocator(engine.ram, engine.reserved_bytes)
+        self.frames = FrameAllocator(engine.ram, engine.reserved_bytes, engine.is_code_safe)
         self.page_cache = PageCache(self.frames, engine.ram)
         self._serial = 0
 

@@ -109,6 +109,8 @@ class AddressSpace(AreaSpace):
             if vma.mapping is not None or vma.file is not None:
                 self._forget(vma)
         self.virtual_bytes = 0
+        if self.guarded:
+            self.memory.engine.forget_guards(self.cr3)
         self.free_tables()
 
     def fork(self) -> AddressSpace:
@@ -135,6 +137,8 @@ class AddressSpace(AreaSpace):
                 copy.previous_page = vma.previous_page
                 if not vma.wipe_on_fork:
                     self.copy_entries(child, vma.start, vma.end, protect=not vma.shared)
+            for page in self.guarded:  # the engine guards by address space: the child's first fetch will ask for it
+                child.restrict_page(page, writable=True, executable=False)
         except BaseException:
             child.release()
             raise
@@ -228,6 +232,9 @@ class AddressSpace(AreaSpace):
         moved.previous_page = (moved.end >> PAGE_SHIFT) - 1
         if old_length:
             self.move_entries(old, new, old_length)
+            for page in self.guarded:
+                if old <= page < old + old_length:
+                    self.restrict_page(page - old + new, writable=True, executable=False)
         self._insert(moved)
         if old_length:
             self._remove(old, old + old_length)

@@ -59,6 +59,17 @@ class FakeEngine:
         """Recorded only."""
         self.invalidated.append((address, length))
 
+    def is_code_safe(self, frame: int) -> bool:
+        """No code is dangerous to a fake."""
+        return True
+
+    def guard_code(self, address: int) -> None:
+        """Never asked for."""
+        raise AssertionError("no frame is suspect here")
+
+    def forget_guards(self, cr3: int) -> None:
+        """Nothing was noted."""
+
 
 class Processor:
     """Accesses memory as ring-3 code does: walks the tables, takes faults, tries again. The tests' oracle."""

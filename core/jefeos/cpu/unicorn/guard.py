@@ -52,8 +52,8 @@ class CodeGuard:
 
     @property
     def used(self) -> bool:
-        """Whether any address space has end addresses."""
-        return bool(self._by_space)
+        """Whether any address space has end addresses, or the library still has some."""
+        return bool(self._by_space or self.active)
 
     def guard(self, cr3: int, address: int, page: bytes) -> None:
         """Look through a page that is now executable at ``address``, and forget what was found there before."""
@@ -67,6 +67,10 @@ class CodeGuard:
         else:
             del self._by_space[cr3]
         self.switch(cr3)
+
+    def forget(self, cr3: int) -> None:
+        """An address space is gone. What the library has of it stays until the next `switch`."""
+        self._by_space.pop(cr3, None)
 
     def switch(self, cr3: int) -> None:
         """Give the library the end addresses of the address space that is loaded."""

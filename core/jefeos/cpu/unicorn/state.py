@@ -164,6 +164,9 @@ class UnicornState(Engine):
         page = address & ~paging.PAGE_MASK
         self._guard.guard(self.current_cr3, page, self._code_at(page, paging.PAGE_SIZE))
 
+    def forget_guards(self, cr3: int) -> None:
+        self._guard.forget(cr3)
+
     def _code_at(self, address: int, length: int) -> bytes:
         """Bytes that could be fetched, up to the first page that cannot."""
         parts = []
