@@ -18,6 +18,7 @@ from jefeos.personality import Personality, ProgramImage
 from jefeos.syscall.table import SyscallTable
 
 from jefeos_abi_linux.elf import is_elf
+from jefeos_abi_linux.ipc import IpcTables
 
 if TYPE_CHECKING:
     from jefeos.cpu.engine import Engine
@@ -41,6 +42,7 @@ class LinuxPersonality(Personality):
         from jefeos_abi_linux.numbers import NUMBERS
 
         self._placement = b""
+        self.ipc = IpcTables()
         self.table = SyscallTable(self.name, NUMBERS)
         for module in call_modules():
             self.table.add_all(declarations(module))
@@ -73,6 +75,8 @@ class LinuxPersonality(Personality):
         from jefeos.proc.futex import thread_ends
 
         thread_ends(task, task.kernel.futexes)
+        if task.dead and len(task.process.tasks) <= 1:
+            self.ipc.process_ends(task.process)
 
 
 def call_modules() -> Iterator[ModuleType]:

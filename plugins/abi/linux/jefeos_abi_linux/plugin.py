@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from jefeos.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from jefeos.kernel import Kernel
     from jefeos.personality import Personality
 
 JEFEOS_API = 1
@@ -18,3 +19,13 @@ def jefeos_personalities() -> list[Personality]:
     from jefeos_abi_linux.personality import LinuxPersonality
 
     return [LinuxPersonality()]
+
+
+@hookimpl
+def jefeos_shutdown(kernel: Kernel) -> None:
+    """Shared memory segments outlive processes: give their frames back."""
+    from jefeos_abi_linux.personality import LinuxPersonality
+
+    for personality in kernel.personalities:
+        if isinstance(personality, LinuxPersonality):
+            personality.ipc.clear()

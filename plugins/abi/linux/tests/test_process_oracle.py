@@ -18,6 +18,7 @@ import pytest
 PROGRAMS = Path(__file__).parent / "programs"
 NAMES = [
     "handlers",
+    "ipc",
     "memory_calls",
     "process_calls",
     "signal_calls",
