@@ -14,6 +14,7 @@ from jefeos.syscall.declare import syscall
 from jefeos.syscall.types import Fd, Flags, Path, ULong, UserPtr
 from jefeos.vfs.flags import MountFlags, UnmountFlags
 from jefeos.vfs.inode import Filesystem
+from jefeos.vfs.path import Mount
 from jefeos.vfs.tmpfs import Tmpfs
 
 from jefeos_abi_linux.structs import statfs_bytes
@@ -132,8 +133,19 @@ def umount2(task: Task, target: Path, flags: Flags) -> int:
         raise KernelError(Errno.EPERM)
     vfs = task.kernel.vfs
     place = vfs.resolve(task, target, follow=not flags & UnmountFlags.NOFOLLOW)
+    if not flags & UnmountFlags.DETACH and place.dentry is place.mount.root and _is_lived_in(task, place.mount):
+        raise KernelError(Errno.EBUSY)
     vfs.unmount(place, flags & int(UnmountFlags.DETACH))
     return 0
+
+
+def _is_lived_in(task: Task, mounted: Mount) -> bool:
+    """Whether a process has its root, working directory or program there."""
+    for other in list(task.kernel.processes.tasks.values()):
+        exe = other.process.exe
+        if other.fs.cwd.mount is mounted or other.fs.root.mount is mounted or exe is not None and exe.mount is mounted:
+            return True
+    return False
 
 
 @syscall("pivot_root")

@@ -64,10 +64,11 @@ class Item:
             queue.discard(self)
         self.queues = ()
 
-    def wake(self) -> None:
+    def wake(self) -> bool:
         """The file changed."""
         self.disarm()
         self.epoll.mark_ready(self)
+        return True
 
     def current(self) -> int:
         """The events that hold now and are wanted."""
