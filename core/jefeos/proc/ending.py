@@ -88,9 +88,8 @@ class Endings:
             return
         kernel, process = self.kernel, task.process
         task.leave_queues()
-        if task.state is TaskState.RUNNABLE and not task.is_current:
-            kernel.executor.scheduler.remove(task)
         task.state = TaskState.DEAD
+        kernel.executor.scheduler.remove(task)
         coroutine, task.coroutine = task.coroutine, None
         if coroutine is not None:
             try:

@@ -128,10 +128,12 @@ class Task:
         if self.work & Work.SIGNAL and token.interruptible:
             self.interrupt()
 
-    def wake(self) -> None:
+    def wake(self) -> bool:
         """A queue was woken: the await gives True."""
-        if self.state is TaskState.PARKED:
-            self._unpark(True, None)
+        if self.state is not TaskState.PARKED:
+            return False
+        self._unpark(True, None)
+        return True
 
     def wake_with(self, value: Any, error: BaseException | None = None) -> None:
         """Something else than a queue was awaited (a future): resume with its outcome."""

@@ -39,7 +39,7 @@ class Scheduler(ABC):
 
     @abstractmethod
     def remove(self, task: Task) -> None:
-        """Take ``task`` out, if it is there."""
+        """Take ``task`` out, if it is there. Called too when it has ended (``task.dead``): forget it then."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -105,13 +105,12 @@ class FairScheduler(Scheduler):
 
     def remove(self, task: Task) -> None:
         self._queued.pop(task.tid, None)
+        if task.dead:
+            self._virtual_ns.pop(task.tid, None)
 
     def __len__(self) -> int:
         return len(self._queued)
 
     def charge(self, task: Task, used_ns: int) -> None:
-        if task.dead:
-            self._virtual_ns.pop(task.tid, None)
-        else:
-            weighted = used_ns * 1.25**task.process.nice
-            self._virtual_ns[task.tid] = self._virtual_ns.get(task.tid, self._now_ns) + weighted
+        weighted = used_ns * 1.25**task.process.nice
+        self._virtual_ns[task.tid] = self._virtual_ns.get(task.tid, self._now_ns) + weighted

@@ -55,7 +55,9 @@ class Interrupted(KernelError):
 class Waiter(Protocol):
     """Whoever is parked on wait queues; ``wake`` takes it off all of them and makes it run again."""
 
-    def wake(self) -> None: ...
+    def wake(self) -> bool:
+        """False if it was up already (timed out, cancelled): the wake-up is then another one's."""
+        ...
 
 
 class Park:
@@ -117,9 +119,7 @@ class WaitQueue:
             return 0
         woken = list(waiters)
         waiters.clear()
-        for waiter in woken:
-            waiter.wake()
-        return len(woken)
+        return sum([waiter.wake() for waiter in woken])
 
     def wake(self, count: int) -> int:
         """Wake the ``count`` longest waiters; returns how many were woken."""
@@ -127,8 +127,7 @@ class WaitQueue:
         while woken < count and self._waiters:
             waiter = next(iter(self._waiters))
             del self._waiters[waiter]
-            waiter.wake()
-            woken += 1
+            woken += waiter.wake()
         return woken
 
     def wake_one(self) -> int:
@@ -178,9 +177,14 @@ class _FutureWaiter:
         for queue in queues:
             queue.add(self)
 
-    def wake(self) -> None:
-        if not self.future.done():
-            self.future.set_result(True)
+    def wake(self) -> bool:
+        if self.future.done():
+            return False
+        self.future.set_result(True)
+        return True
+
+    def moved(self, source: WaitQueue, target: WaitQueue) -> None:
+        self.queues = tuple(target if queue is source else queue for queue in self.queues)
 
     def expire(self) -> None:
         if not self.future.done():
@@ -202,7 +206,11 @@ class bridge(Coroutine[Any, Any, T]):
         return self._body.send(value)
 
     def throw(self, *arguments: Any) -> Any:
-        return self._body.throw(*arguments)
+        try:
+            return self._body.throw(*arguments)
+        except BaseException:
+            self._coroutine.close()  # it may never have been started
+            raise
 
     def close(self) -> None:
         self._body.close()

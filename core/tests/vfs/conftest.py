@@ -107,10 +107,11 @@ class Sleeper:
     finished: bool = False
     queues: tuple[Any, ...] = ()
 
-    def wake(self) -> None:
+    def wake(self) -> bool:
         self.woken = True
         for queue in self.queues:
             queue.discard(self)
+        return True
 
     def step(self, value: Any = True, throw: BaseException | None = None) -> Sleeper:
         """Runs the coroutine up to its next wait or its end."""
