@@ -70,28 +70,18 @@ class SyscallDeclaration:
         return typing.cast(Entry, eval(source, {"handler": self.handler}))  # source is built from our own kinds
 
     def _read_signature(self) -> tuple[Argument, ...]:
-        hints = typing.get_type_hints(self.handler, _TypingNames(self.handler), include_extras=True)
         arguments = []
-        for name in list(inspect.signature(self.handler).parameters)[1:]:
-            kinds = [m for m in getattr(hints.get(name), "__metadata__", ()) if isinstance(m, ArgumentKind)]
+        for name, parameter in list(inspect.signature(self.handler).parameters.items())[1:]:
+            hint = parameter.annotation
+            if isinstance(hint, str):
+                hint = eval(hint, self.handler.__globals__)  # our own source, as typing.get_type_hints does
+            kinds = [m for m in getattr(hint, "__metadata__", ()) if isinstance(m, ArgumentKind)]
             if len(kinds) != 1:
                 raise UsageError(f"system call {self.name}: argument {name} has no type of jefeos.syscall.types")
             arguments.append(Argument(name, kinds[0]))
         if len(arguments) > MAX_ARGUMENTS:
             raise UsageError(f"system call {self.name}: more than {MAX_ARGUMENTS} arguments")
         return tuple(arguments)
-
-
-class _TypingNames(dict[str, Any]):
-    """The handler's globals, where names imported only for the type checker resolve to `Any`."""
-
-    def __init__(self, handler: Handler) -> None:
-        super().__init__(handler.__globals__)
-
-    def __missing__(self, name: str) -> Any:
-        import builtins
-
-        return getattr(builtins, name, Any)
 
 
 def syscall(name: str) -> Callable[[Handler], Handler]:
