@@ -12,8 +12,10 @@ executor as soon as it has left the engine.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
+from jefeos.errors import KernelError
 from jefeos.proc.process import Process, ProcessState, code_and_status
 from jefeos.proc.signals import (
     SIG_IGN,
@@ -38,7 +40,7 @@ class Endings:
 
     def exit_thread(self, task: Task, code: int) -> int:
         """exit(2): end the calling thread; the last one takes its process along."""
-        if len(task.process.tasks) == 1:
+        if task.tid == task.process.pid:  # as Linux: the first thread's code counts, whoever is the last
             task.process.exit_code = code & 0xFF
         task.work |= Work.EXIT
         return 0
@@ -83,7 +85,10 @@ class Endings:
         self._end(process)
 
     def finish(self, task: Task) -> None:
-        """Take a thread apart. Called by the executor for the current task, directly for any other."""
+        """Take a thread apart. Called by the executor for the current task, directly for any other.
+
+        A step that breaks is logged and left out: whatever happens, the thread is gone and its parent hears of it.
+        """
         if task.dead:
             return
         kernel, process = self.kernel, task.process
@@ -92,27 +97,32 @@ class Endings:
         kernel.executor.scheduler.remove(task)
         coroutine, task.coroutine = task.coroutine, None
         if coroutine is not None:
-            try:
-                coroutine.close()
-            except Exception:
-                kernel.log.exception("bug in the kernel: a call of pid %d could not be closed", process.pid)
-        if task.mm is not None:
+            self._guarded(process, coroutine.close)
+        mm = task.mm
+        if mm is not None:
             if process.personality is not None:
-                process.personality.task_exit(task)
-            kernel.executor.unload(task)
-            process.usage.max_resident_kib = max(
-                process.usage.max_resident_kib, task.mm.resident_pages * 4
-            )
-            task.mm.release()
-        else:
-            kernel.executor.unload(task)
+                self._guarded(process, process.personality.task_exit, task)
+            usage = process.usage
+            usage.max_resident_kib = max(usage.max_resident_kib, mm.resident_pages * 4)
+        kernel.executor.unload(task)
         task.context = None
-        task.files.leave()
+        if mm is not None:
+            self._guarded(process, mm.release)
+        self._guarded(process, task.files.leave)
         if task in process.tasks:
             process.tasks.remove(task)
         kernel.processes.tasks.pop(task.tid, None)
         if not process.tasks:
             self._become_zombie(process)
+
+    def _guarded(self, process: Process, step: Callable[..., Any], *arguments: Any) -> None:
+        try:
+            step(*arguments)
+        except KernelError as error:  # a file whose last data could not be written: nobody is left to be told
+            self.kernel.log.debug("end of pid %d: %s", process.pid, error)
+        except Exception:
+            self.kernel.bugs += 1
+            self.kernel.log.exception("bug in the kernel: a part of pid %d could not be taken down", process.pid)
 
     def _end(self, process: Process) -> None:
         """End every thread of a process."""
@@ -147,7 +157,7 @@ class Endings:
         self._reparent_children(process)
         tty = process.tty
         if tty is not None and process.sid == process.pid == tty.jobs.session:
-            tty.hang_up()  # Linux's disassociate_ctty: the session leader is gone
+            self._guarded(process, tty.hang_up)  # Linux's disassociate_ctty: the session leader is gone
         if kernel.tracer is not None:
             kernel.tracer.exited(process)
         kernel.announce_exit(process)

@@ -127,13 +127,24 @@ class FdTable:
         """One user less; the last one closes every file."""
         self.users -= 1
         if self.users == 0:
-            for fd in sorted(self._files):
-                self.close(fd)
+            self._close_each(sorted(self._files))
 
     def close_on_exec(self) -> None:
         """Close what has FD_CLOEXEC (execve)."""
-        for fd in sorted(self.cloexec):
-            self.close(fd)
+        self._close_each(sorted(self.cloexec))
+
+    def _close_each(self, descriptors: list[int]) -> None:
+        """Close them all, whatever one of them says: a close that fails has freed its number all the same."""
+        failure: Exception | None = None
+        for fd in descriptors:
+            try:
+                self.close(fd)
+            except KernelError:
+                pass  # the last data could not be written, and there is no call left to say so
+            except Exception as error:
+                failure = error
+        if failure is not None:
+            raise failure
 
     def _lowest_free(self, minimum: int) -> int:
         free = self._free

@@ -211,6 +211,7 @@ class ProcessTable:
         self.created = 0
         """Processes made since boot (the ``processes`` line of /proc/stat)."""
         self._last = 0
+        self._wrapped = False
 
     def __iter__(self) -> Iterator[Process]:
         return iter(list(self.processes.values()))
@@ -225,7 +226,9 @@ class ProcessTable:
     def allocate_id(self) -> int:
         """A free pid, ascending with wrap-around. Raises EAGAIN when all are taken."""
         for _ in range(self.pid_max):
-            self._last = self._last + 1 if self._last + 1 < self.pid_max else 2
+            self._last += 1
+            if self._last >= self.pid_max:
+                self._last, self._wrapped = 2, True
             if self._last not in self.processes and self._last not in self.tasks and not self._in_use(self._last):
                 return self._last
         raise KernelError(Errno.EAGAIN, "no process id is free")
@@ -252,6 +255,6 @@ class ProcessTable:
 
     def _in_use(self, number: int) -> bool:
         """Group and session ids keep their number from being a pid again; looked at only after a wrap."""
-        if self.created < self.pid_max - 2:
+        if not self._wrapped:
             return False
         return any(number in (p.pgid, p.sid) for p in self.processes.values())

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define, field, frozen
 
+from jefeos.proc.credentials import RLimit
+
 if TYPE_CHECKING:
     from jefeos.proc.process import Process
     from jefeos.proc.task import Task
@@ -302,6 +304,8 @@ class Signals:
                 if default in (Default.IGNORE, Default.CONTINUE) or process.shielded(info.signo):
                     continue
                 if default is Default.STOP:
+                    if not process.may_stop(info.signo):
+                        continue
                     process.stop(info.signo)
                     return None
             return info, action
@@ -328,7 +332,7 @@ class Signals:
                         process.stop(signo)
                     return True
         pending = process.pending if task is None else task.pending
-        if not pending.add(info):
+        if not pending.add(info, process.limit(RLimit.SIGPENDING)):
             return False
         process.signal_queue.wake_all()
         self._notify(candidates, signo)

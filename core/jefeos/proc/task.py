@@ -142,7 +142,7 @@ class Task:
 
     def interrupt(self) -> None:
         """A signal that will run a handler or kill arrived: abandon an interruptible wait."""
-        if self.state is TaskState.PARKED and getattr(self.token, "interruptible", True):
+        if self.state is TaskState.PARKED and (getattr(self.token, "interruptible", True) or self.killed):
             self._unpark(None, Interrupted())
 
     def leave_queues(self) -> None:

@@ -51,6 +51,8 @@ BUDGET_NS: Final = 8_000_000
 """How long one turn of the event loop may be spent on tasks."""
 VIRTUAL_SLICE: Final = 200_000
 """Instructions in a time slice of virtual time, one nanosecond each."""
+VIRTUAL_SWITCH_NS: Final = 1_000
+"""What a task's turn costs in virtual time besides its instructions: without it applets would take no time at all."""
 
 APPLET_HANDLER: Final = 2
 """Handler "address" of an applet that catches a signal: it is noted in ``task.extra['caught']``."""
@@ -131,9 +133,12 @@ class Executor(Traps):
         self._queued = False
         self._in_turn = True
         pick = self.scheduler.pick
-        deadline_ns = time.perf_counter_ns() + BUDGET_NS
+        clock = self._clock
+        # In virtual time the end of a turn must not depend on how fast the host is: timers fire between turns.
+        now_ns = time.perf_counter_ns if clock is None else clock.monotonic_ns
+        deadline_ns = now_ns() + (BUDGET_NS if clock is None else VIRTUAL_SLICE)
         try:
-            if self._clock is None:
+            if clock is None:
                 self.engine.start_ticker(self.scheduler.tick_ms)
             while (task := pick()) is not None:
                 try:
@@ -142,9 +147,12 @@ class Executor(Traps):
                     self._lost(task, bug)
                 except BaseException:  # the host's ^C: the task goes on if the system does
                     if task.state is TaskState.RUNNABLE and task.coroutine is None:
+                        self.scheduler.remove(task)  # it may have come just after its slice had ended
                         self.scheduler.add(task)
                     raise
-                if time.perf_counter_ns() >= deadline_ns:
+                if clock is not None:
+                    clock.advance(VIRTUAL_SWITCH_NS)
+                if now_ns() >= deadline_ns:
                     break
             if not len(self.scheduler):
                 self.engine.stop_ticker()
