@@ -41,8 +41,8 @@ class TaskState(Enum):
 
 
 class Work:
-    """Reasons to look at a task before it returns to user mode. HOT: plain bits, as every call tests them, and
-    the operators of an enumeration take a microsecond each."""
+    """Reasons to look at a task before it returns to user mode. HOT: plain bits, as every switch tests them, and
+    an operator of an enumeration takes 25 times as long as one of ints."""
 
     SIGNAL: Final = 1
     """A signal may be deliverable."""
