@@ -287,6 +287,7 @@ class Lifecycle(Endings, Waiting):
         process.rlimits = dict(parent.rlimits)
         process.start_time_ns = kernel.clock.monotonic_ns()
         process.nice = parent.nice
+        process.no_new_privileges = parent.no_new_privileges
         parent.children.append(process)
         kernel.processes.processes[process.pid] = process
         kernel.processes.created += 1
@@ -298,7 +299,7 @@ class Lifecycle(Endings, Waiting):
         process.name, process.exe = parent.name, parent.exe
         process.argv, process.environ, process.auxv = parent.argv, parent.environ, parent.auxv
         process.personality = parent.personality
-        process.dumpable, process.no_new_privileges = parent.dumpable, parent.no_new_privileges
+        process.dumpable = parent.dumpable
         process.exit_signal = request.exit_signal
         if request.share_handlers:
             process.handlers = parent.handlers
