@@ -318,19 +318,6 @@ def reboot(task: Task, magic: UInt, magic2: UInt, command: UInt, argument: UserP
     return 0
 
 
-@syscall("syslog")
-def syslog(task: Task, action: Int, buffer: UserPtr, length: Int) -> int:
-    """syslog(2): the kernel's log goes to the host, so the buffer a program sees is empty."""
-    if not 0 <= action <= 10:
-        raise KernelError(Errno.EINVAL)
-    if action in (2, 3, 4):
-        if not buffer or length < 0:
-            raise KernelError(Errno.EINVAL)
-    if action == 8 and not 1 <= length <= 8:
-        raise KernelError(Errno.EINVAL)
-    return 0
-
-
 @syscall("vhangup")
 def vhangup(task: Task) -> int:
     """vhangup(2): hangs up the caller's terminal."""
@@ -338,7 +325,7 @@ def vhangup(task: Task) -> int:
         raise KernelError(Errno.EPERM)
     tty = task.process.tty
     if tty is not None:
-        tty.hangup()
+        tty.hang_up()
     return 0
 
 
