@@ -76,15 +76,20 @@ class Session:
         self._line_end = "\n"
 
     def __enter__(self) -> Session:
+        import gc
+
+        from jefeos.kernel import boot_kernel
+
         self._log_to_stderr()
         _exit_on_termination()
-        with self._cleanup, _without_garbage_collection():
-            from jefeos.kernel import boot_kernel
-
+        with self._cleanup:
             trace_output = self._open_trace()
             self.kernel = boot_kernel(self.config, report=self._report, trace_output=trace_output)
             self._cleanup.callback(self.kernel.shutdown)
             self._cleanup = self._cleanup.pop_all()
+        # What a boot makes stays. Frozen, it is not searched for garbage again, nor at the interpreter's exit:
+        # the run of a static hello takes a sixth less.
+        gc.freeze()
         return self
 
     def __exit__(self, *details: object) -> None:
@@ -272,19 +277,6 @@ def _interrupts_go_to(kernel: Kernel, process: Process) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """What a boot makes stays: looking for garbage among it costs a tenth of the boot, and of each search later."""
-    import gc
-
-    gc.disable()
-    try:
-        yield
-        gc.freeze()
-    finally:
-        gc.enable()
 
 
 def _exit_on_termination() -> None:
