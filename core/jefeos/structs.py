@@ -96,6 +96,7 @@ class Struct:
     size: ClassVar[int] = 0
     """Length in bytes."""
     _fields: ClassVar[dict[str, Field]] = {}
+    _raw_lengths: ClassVar[dict[str, int]] = {}
     _codec: ClassVar[struct.Struct] = struct.Struct("<")
 
     def __init_subclass__(cls, endian: str = "<", **options: Any) -> None:
@@ -104,6 +105,11 @@ class Struct:
         cls._codec = struct.Struct(endian + "".join(field.code for field in declared.values()))
         cls.size = cls._codec.size
         cls._fields = {name: field for name, field in declared.items() if not field.hidden}
+        cls._raw_lengths = {
+            name: int(field.code[:-1])
+            for name, field in cls._fields.items()
+            if field.code.endswith("s") and field.kind is None
+        }
         for name in declared:
             delattr(cls, name)
 
@@ -132,6 +138,10 @@ class Struct:
 
     def pack(self) -> bytes:
         """The bytes. Raises CorruptError when a member does not fit its field."""
+        for name, length in self._raw_lengths.items():  # the codec would cut silently
+            value = getattr(self, name)
+            if isinstance(value, (bytes, bytearray)) and len(value) > length:
+                raise CorruptError(f"{type(self).__name__}: {name} does not fit its {length} bytes")
         values = [
             getattr(self, name) if field.kind is None else getattr(self, name).pack()
             for name, field in self._fields.items()

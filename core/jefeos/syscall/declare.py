@@ -71,10 +71,16 @@ class SyscallDeclaration:
 
     def _read_signature(self) -> tuple[Argument, ...]:
         arguments = []
-        for name, parameter in list(inspect.signature(self.handler).parameters.items())[1:]:
+        parameters = list(inspect.signature(self.handler).parameters.items())
+        if not parameters:
+            raise UsageError(f"system call {self.name}: its handler must take the task first")
+        for name, parameter in parameters[1:]:
             hint = parameter.annotation
             if isinstance(hint, str):
-                hint = eval(hint, self.handler.__globals__)  # our own source, as typing.get_type_hints does
+                try:
+                    hint = eval(hint, self.handler.__globals__)  # our own source, as typing.get_type_hints does
+                except NameError as error:
+                    raise UsageError(f"system call {self.name}: argument {name}: {error}") from None
             kinds = [m for m in getattr(hint, "__metadata__", ()) if isinstance(m, ArgumentKind)]
             if len(kinds) != 1:
                 raise UsageError(f"system call {self.name}: argument {name} has no type of jefeos.syscall.types")
