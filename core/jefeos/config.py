@@ -80,6 +80,8 @@ class BootConfig:
     root_writable: bool = False
     #: Guest path of the first program; None for the root's init or /bin/sh, or the shell plugin.
     init: str | None = None
+    #: Restarting the system (reboot(2)) ends ``jefeos boot`` too.
+    no_reboot: bool = False
     mounts: tuple[MountSpec, ...] = ()
     ram_bytes: int = DEFAULT_RAM_BYTES
     #: Names of the plugins to load, ``name`` or ``kind/name``; None for all that are installed.
@@ -230,6 +232,7 @@ OPTIONS: Mapping[str, Callable[[Any], dict[str, Any]]] = {
     "root": _read_root,
     "root_writable": _flag_option("root_writable"),
     "init": _read_init,
+    "no_reboot": _flag_option("no_reboot"),
     "mount": _read_mounts,
     "ram": _read_ram,
     "plugins": _names_option("plugins"),

@@ -22,20 +22,23 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import jefeos
 from jefeos.config import BootConfig
 from jefeos.errors import BootError, ConfigError, KernelError
 from jefeos.hostfiles import HostStreams
+from jefeos.klog import KernelLog
 from jefeos.plugins import PluginHealth, Plugins, load_plugins
 from jefeos.proc.files import FdTable, FsState
 from jefeos.proc.futex import FutexTable
 from jefeos.proc.lifecycle import Lifecycle, initial_process
 from jefeos.proc.process import Process, ProcessTable
-from jefeos.proc.signals import Signal, Signals
+from jefeos.proc.signals import Signal, Signals, signal_name
 from jefeos.rootfs import install_applets, mount_root, mount_system
 from jefeos.sched.clock import Clock, Entropy, RealClock, VirtualClock
 from jefeos.sched.executor import Executor
 from jefeos.sched.loop import KernelLoop
 from jefeos.tty.devices import TerminalDevices
+from jefeos.vfs.path import Path, path_string
 from jefeos.vfs.vfs import Vfs
 
 if TYPE_CHECKING:
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     from jefeos.syscall.trace import Tracer
     from jefeos.vfs.file import File
     from jefeos.vfs.fstype import FilesystemType
+    from jefeos.vfs.path import Mount
 
 DEFAULT_ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -68,8 +72,9 @@ class Kernel:
     ) -> None:
         self.config = config
         self.plugins = plugins
-        self.log = log
         self.clock: Clock = VirtualClock() if config.virtual_time else RealClock()
+        self.messages = KernelLog(self.clock)
+        self.log = self.messages.make_logger(log)
         seed = config.seed if config.seed is not None else (0 if config.virtual_time else None)
         self.entropy = Entropy(seed)
         self.hostname = config.hostname.encode()
@@ -78,8 +83,9 @@ class Kernel:
         self.bugs = 0
         """Exceptions that escaped from handlers since boot; each one killed a process and is a defect."""
         self.shutdown_reason: str | None = None
+        """Why the run is over: halt, poweroff or restart (reboot(2)), or panic (pid 1 ended)."""
         self._ended: dict[Process, asyncio.Future[int]] = {}
-        self._closed = False
+        self.closed = self._ending = False
 
         self.scheduler = plugins.first("jefeos_scheduler", name=config.scheduler, config=config)
         if self.scheduler is None:
@@ -93,6 +99,7 @@ class Kernel:
 
     def _compose(self, trace_output: Callable[[str], None] | None) -> None:
         config, plugins = self.config, self.plugins
+        self.log.info("JefeOS %s on %s", jefeos.__version__, self.engine.name)
         self.loop = KernelLoop(self.clock)
         if config.virtual_time:
             self.engine.set_time_stamp_source(self.clock.monotonic_ns)
@@ -102,6 +109,7 @@ class Kernel:
         if memory is None:
             raise ConfigError(f"no plugin provides the memory manager {config.memory_manager!r}")
         self.memory = memory
+        self.log.info("memory: %d KiB of %d KiB free", memory.free_frames() * 4, config.ram_bytes >> 10)
         self.personalities: list[Personality] = [
             personality for found in plugins.collect("jefeos_personalities") for personality in found
         ]
@@ -143,6 +151,8 @@ class Kernel:
         self._exit_observers = plugins.functions("jefeos_process_exit")
         self.root_process = initial_process(self, 0 if config.init else self.processes.allocate_id())
         """The parent of what is started from outside. It is pid 1 itself unless an init program takes that id."""
+        for mounted in self.vfs.mounts:
+            self.log.info("mounted %s", _describe_mount(mounted))
         self.memory_at_boot = self.memory.free_frames()
         plugins.collect("jefeos_boot", kernel=self)
 
@@ -161,8 +171,10 @@ class Kernel:
         """Start a program of the guest with ``files`` as descriptors 0, 1, 2 … (references are taken over).
 
         ``program`` is its file, ``argv[0]`` by default; without a slash it is looked for in PATH. With
-        ``controlling_tty`` it becomes the leader of a session on the console. Raises KernelError as execve would.
+        ``controlling_tty`` it becomes the leader of a session on the console; an init program never does, since it
+        is for its children to lead sessions (as on Linux, pid 1 is in none). Raises KernelError as execve would.
         """
+        is_init = self.config.init is not None and not self.processes.processes
         table = FdTable()
         for file in files:
             table.install(file)
@@ -182,9 +194,11 @@ class Kernel:
             files=table,
             parent=self.root_process,
             fs=FsState(root, where),
-            new_session=True,
+            new_session=not is_init,
         )
-        if controlling_tty:
+        if is_init:
+            self.log.info("pid %d: %s", process.pid, path.decode("utf-8", "replace"))
+        elif controlling_tty:
             self.console.tty.jobs.set_controlling(self.console.tty, process, steal=True)
         return process
 
@@ -237,7 +251,11 @@ class Kernel:
         return None if status == -1 else status
 
     def process_ended(self, process: Process) -> None:
-        """The lifecycle tells of each end."""
+        """The lifecycle tells of each end. That of an init program is the end of the system."""
+        if process.pid == 1 and self.shutdown_reason is None and not self._ending:
+            self.shutdown_reason = "panic"
+            self.log.critical("kernel panic: init (pid 1, %s) %s", *_last_words(process))
+            self.kill_all()
         future = self._ended.get(process)
         if future is not None and not future.done():
             future.set_result(process.shell_status)
@@ -246,12 +264,11 @@ class Kernel:
         """reboot(2): ``reason`` is halt, poweroff or restart. Every process ends and the run is over."""
         self.shutdown_reason = reason
         self.log.info("system %s requested", reason)
-        for process in self.processes:
-            if process is not self.root_process:
-                self.lifecycle.kill_process(process)
+        self.kill_all()
 
     def kill_all(self) -> None:
         """End every process, from outside of any."""
+        self._ending = True
         for process in self.processes:
             if process is not self.root_process:
                 self.lifecycle.kill_process(process)
@@ -278,7 +295,7 @@ class Kernel:
 
     def shutdown(self) -> None:
         """End every process, tell the plugins, write everything back, release everything. Idempotent."""
-        if self._closed:
+        if self.closed:
             return
         try:
             self.kill_all()
@@ -289,9 +306,9 @@ class Kernel:
 
     def close(self) -> None:
         """Give the host's resources back without any ceremony."""
-        if self._closed:
+        if self.closed:
             return
-        self._closed = True
+        self.closed = True
         streams = getattr(self, "host_streams", None)
         if streams is not None:
             streams.close()
@@ -336,6 +353,20 @@ def boot_kernel(
     logger = log or logging.getLogger("jefeos")
     plugins = load_plugins(config, report or (lambda health: logger.warning("%s", health.line())))
     return Kernel(config, plugins, logger, trace_output)
+
+
+def _last_words(process: Process) -> tuple[str, str]:
+    """The program of an init that ended, and how."""
+    program = process.argv[0] if process.argv else process.name
+    how = f"was killed by {signal_name(process.killed_by)}" if process.killed_by else (
+        f"ended with status {process.exit_code}"
+    )
+    return program.decode("utf-8", "replace"), how
+
+
+def _describe_mount(mounted: Mount) -> str:
+    place = path_string(Path(mounted, mounted.root), None) or b"/"
+    return f"{mounted.fs.name} on {place.decode('utf-8', 'replace')}"
 
 
 def _make_engine(config: BootConfig) -> Engine:

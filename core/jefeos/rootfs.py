@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from jefeos.errors import BootError, Errno, JefeError, KernelError
+from jefeos.kmsg import LogDevice
 from jefeos.proc.program import APPLET_MARK
 from jefeos.vfs.devfs import Devfs, register_memory_devices
 from jefeos.vfs.overlay import OverlayFs
@@ -55,6 +56,7 @@ def mount_system(kernel: Kernel) -> None:
     devices = kernel.vfs.devices
     register_memory_devices(devices, kernel.entropy.bytes)
     kernel.terminals.register(devices)
+    LogDevice(kernel).register(devices)
     _mount(kernel, Devfs(page_cache, clock, devices), b"/dev", b"devtmpfs")
     _mount(kernel, kernel.terminals.devpts, b"/dev/pts", b"devpts")
     _mount(kernel, Tmpfs(page_cache, clock, _size_limit(kernel), 0o1777), b"/dev/shm", b"tmpfs")
@@ -106,11 +108,17 @@ def install_applets(kernel: Kernel) -> None:
 
 def write_file(kernel: Kernel, path: bytes, content: bytes, mode: int = 0o644) -> None:
     """Make a file as the kernel itself."""
-    from jefeos.vfs.flags import O_CREAT, O_WRONLY
+    from jefeos.vfs.flags import O_CREAT, O_TRUNC, O_WRONLY
 
-    file = kernel.vfs.open_file(kernel.vfs.as_kernel(), path, O_CREAT | O_WRONLY, mode)
+    file = kernel.vfs.open_file(kernel.vfs.as_kernel(), path, O_CREAT | O_TRUNC | O_WRONLY, mode)
     try:
-        file.write(content)
+        done = 0
+        while done < len(content):
+            written = file.write(content[done:] if done else content)
+            if not isinstance(written, int):
+                written.close()
+                raise KernelError(Errno.EAGAIN, f"{path.decode('utf-8', 'replace')} takes no more now")
+            done += written
     finally:
         file.unref()
 

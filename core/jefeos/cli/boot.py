@@ -9,7 +9,9 @@ What the first program of `boot` is: ``--init``; else the root's ``/init`` (as i
 a root, what the shell plugins say. A distribution's ``/sbin/init`` wants to manage a machine and starts only if
 ``--init`` names it.
 
-Does not: restart after reboot(2); the command ends then.
+How it ends: with the first program's status; an init program (``--init``, which runs as pid 1) is missed, so that
+takes a line about a kernel panic. After reboot(2) the status is 0, and "restart" boots again from the start (what was
+written to memory is gone, as after any power cycle) unless ``--no-reboot``.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 INIT_PROGRAMS = (b"/init", b"/bin/sh")
 #: Variables of the host that say something about the terminal and the user, not about the host's files.
 PASSED_VARIABLES = ("TERM", "COLORTERM", "LANG", "LC_ALL", "TZ")
+#: What reboot(2) asked for, as `Kernel.shutdown_reason` has it, and what is said about it.
+SHUTDOWNS = {"halt": "system halted", "poweroff": "power down", "restart": "restart asked for, not done"}
 TERMINATED_STATUS = 143
 IMPATIENT_INTERRUPTS = 3
 
@@ -48,10 +52,14 @@ _PHRASES = {
 
 def boot_command(options: dict[str, Any]) -> int:
     """Boot to the console and run until the first program ends; its exit status."""
-    with Session(options) as session:
-        kernel = session.kernel
-        status = session.run(_first_program(kernel, interactive=_is_terminal(0)), cwd=b"/")
-        return status if kernel.shutdown_reason is None else 0
+    while True:
+        with Session(dict(options)) as session:
+            kernel = session.kernel
+            status = session.run(_first_program(kernel, interactive=_is_terminal(0)), cwd=b"/")
+            restart = kernel.shutdown_reason == "restart" and not kernel.config.no_reboot
+            session.tell_shutdown(restart=restart)
+        if not restart:
+            return _status_of(kernel, status)
 
 
 def run_command(options: dict[str, Any], command: Sequence[str]) -> int:
@@ -61,7 +69,14 @@ def run_command(options: dict[str, Any], command: Sequence[str]) -> int:
         argv = [os.fsencode(word) for word in command]
         if kernel.config.root is None and "/" in command[0] and os.path.isfile(command[0]):
             argv[0] = _bring_in(kernel, command[0])
-        return session.run(argv, cwd=_working_folder(kernel.config))
+        status = session.run(argv, cwd=_working_folder(kernel.config))
+        session.tell_shutdown(restart=False)
+        return _status_of(kernel, status)
+
+
+def _status_of(kernel: Kernel, status: int) -> int:
+    """The first program's status, unless that was killed by a shutdown that somebody asked for."""
+    return 0 if kernel.shutdown_reason in SHUTDOWNS else status
 
 
 class Session:
@@ -137,6 +152,12 @@ class Session:
     def print_line(self, text: str) -> None:
         """One line on the host's standard error, also while the terminal is raw."""
         print(text, end=self._line_end, file=sys.stderr, flush=True)
+
+    def tell_shutdown(self, *, restart: bool) -> None:
+        """Say how the system ended, if that was by reboot(2)."""
+        reason = self.kernel.shutdown_reason
+        if reason in SHUTDOWNS:
+            self.print_line("jefeos: restarting" if restart else f"jefeos: {SHUTDOWNS[reason]}")
 
     def _report(self, health: PluginHealth) -> None:
         self.print_line(f"jefeos: {health.line()}")

@@ -26,6 +26,7 @@ class BootOption(NamedTuple):
 BOOT_OPTIONS = (
     BootOption("root", "--root", "text", "TAR|DIR[:rw]", "Root filesystem; writes stay in memory unless :rw."),
     BootOption("init", "--init", "text", "PROG", "First program (default: /init of the root, or /bin/sh)."),
+    BootOption("no_reboot", "--no-reboot", "flag", None, "End where a program restarts the system."),
     BootOption("mount", "--mount", "texts", "HOST:GUEST[:rw]", "Mount a host folder or archive. Repeatable."),
     BootOption("ram", "--ram", "text", "SIZE", "Physical memory, as 64M or 1G (default 256M)."),
     BootOption("plugins", "--plugins", "texts", "NAMES", "Load only these plugins (default: all installed)."),

@@ -29,10 +29,10 @@ from attrs import define, evolve, field
 
 from jefeos.errors import KernelError
 from jefeos.host import BytesInput, CaptureOutput, HostReader, write_all
-from jefeos.tty.files import TtyFile
+from jefeos.tty.files import CONSOLE_DEVICE, TtyFile
 from jefeos.tty.termios import InputFlag, Termios, WindowSize
 from jefeos.tty.tty import Tty
-from jefeos.vfs.flags import O_NOCTTY, O_RDONLY, O_RDWR, O_WRONLY, make_device
+from jefeos.vfs.flags import O_NOCTTY, O_RDONLY, O_RDWR, O_WRONLY
 
 if TYPE_CHECKING:
     from jefeos.hostfiles import HostStreams
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from jefeos.vfs.inode import Inode
     from jefeos.vfs.path import Path
 
-CONSOLE_DEVICE = make_device(5, 1)
 DEFAULT_SIZE = WindowSize(rows=24, columns=80)
 _UNLIMITED_ROOM = 1 << 20
 
@@ -202,7 +201,7 @@ class HostTerminal:
             write_all(self._output, data)
         except OSError:
             self._gone = True
-            self._loop.call_soon(self._tty.hang_up)
+            self._loop.call_soon(self._went_away)
 
     def restore(self) -> None:
         """Give the terminal back. Safe to call more than once."""
@@ -256,6 +255,9 @@ class HostTerminal:
         for number, handler in ((signal.SIGWINCH, changed), (signal.SIGTERM, ended), (signal.SIGHUP, ended)):
             self._saved_handlers[number] = signal.signal(number, handler)
 
+    def _went_away(self) -> None:
+        self._tty.hang_up(gone=True)
+
     def _resized(self) -> None:
         self._tty.resize(self._window_size())
 
@@ -274,7 +276,7 @@ class HostTerminal:
     def _typed(self, data: bytes) -> None:
         if not data:
             self._gone = True
-            self._tty.hang_up()
+            self._went_away()
             return
         self._tty.input(data)
         if self._reader is not None:

@@ -15,12 +15,15 @@ from jefeos.sched.wait import MaybeAwait, WaitQueue
 from jefeos.tty.termios import Flow, FlushQueue, Termios, When, WindowSize
 from jefeos.tty.tty import Tty
 from jefeos.vfs.file import File
-from jefeos.vfs.flags import O_NOCTTY
+from jefeos.vfs.flags import O_NOCTTY, make_device
 
 if TYPE_CHECKING:
     from jefeos.proc.task import Task
     from jefeos.vfs.inode import Inode
     from jefeos.vfs.path import Path
+
+
+CONSOLE_DEVICE = make_device(5, 1)
 
 
 class TerminalFile(File):
@@ -134,10 +137,13 @@ class TerminalFile(File):
 
 
 class TtyFile(TerminalFile):
-    """An open terminal, not the master of a pty."""
+    """An open terminal, not the master of a pty. ``is_console``: opened as /dev/console, whatever that stands for."""
+
+    is_console: bool
 
     def __init__(self, tty: Tty, inode: Inode, flags: int, path: Path | None = None) -> None:
         self.tty = tty
+        self.is_console = inode.rdev == CONSOLE_DEVICE
         tty.attach(self)  # may refuse: before anything counts this file
         super().__init__(inode, flags, path)
         task = tty.kernel.executor.current

@@ -14,7 +14,7 @@ Rules
 * A waiting read leaves the bytes in the line discipline until it can return, so that it may be abandoned (by a
   signal) at any time without losing input.
 * After a hang-up the files that were open stay hung up (reads give end of file, writes EIO) while the terminal can be
-  opened anew, as the console is.
+  opened anew. Files that were opened as /dev/console go on through it, as on Linux: init's are such ones.
 
 Follows Linux's n_tty_read, n_tty_write, tty_poll and tty_ioctl in what programs can see. Does not do: packet mode,
 other line disciplines, TIOCSTI.
@@ -155,11 +155,14 @@ class Tty:
             self.window_size = size
             self.jobs.signal_foreground(Signal.SIGWINCH)
 
-    def hang_up(self) -> None:
-        """The device went away, or vhangup: files see the end, the session is told."""
+    def hang_up(self, *, gone: bool = False) -> None:
+        """vhangup, or a leader's end: files see the end, the session is told. ``gone``: so did the device."""
         files, self.files = self.files, []
         for file in files:
-            file.hung_up = True
+            if file.is_console and not gone:
+                self.files.append(file)
+            else:
+                file.hung_up = True
         self.line.set_termios(self.initial_termios)
         self.line.flush_input()
         self.line.stopped = False

@@ -272,7 +272,7 @@ def test_every_file_can_be_read(machine: Machine) -> None:
             kind = machine.vfs.resolve(machine.task, path, follow=False).inode.mode & S_IFMT
             if kind == S_IFDIR:
                 pending.append(path)
-            elif kind != S_IFLNK:
+            elif kind != S_IFLNK and path != b"/proc/kmsg":  # which waits for more at its end
                 assert isinstance(machine.read(path), bytes)
                 seen += 1
     assert seen > 100

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from jefeos.errors import Errno, KernelError
-from jefeos.vfs.flags import S_IFDIR, FilesystemMagic
-from jefeos.vfs.inode import DirEntry, Filesystem, FilesystemStat, Inode
+from jefeos.kmsg import StreamFile
+from jefeos.vfs.flags import S_IFDIR, S_IFREG, FilesystemMagic
+from jefeos.vfs.inode import DirEntry, Filesystem, FilesystemStat, Inode, OpenContext
 from jefeos.vfs.path import Path
 from jefeos.vfs.procfs import sysctl
-from jefeos.vfs.procfs.nodes import ProcDirectory, ProcFile, ProcLink
+from jefeos.vfs.procfs.nodes import ProcDirectory, ProcFile, ProcLink, ProcNode
 from jefeos.vfs.procfs.processes import TaskDirectory
 from jefeos.vfs.procfs.system import SystemText
 
@@ -24,8 +25,11 @@ if TYPE_CHECKING:
     from jefeos.kernel import Kernel
     from jefeos.proc.process import Process
     from jefeos.proc.task import Task
+    from jefeos.sched.wait import MaybeAwait
+    from jefeos.vfs.file import File
 
 _ROOT_INODE = 1
+_LOG_MODE = 0o400
 _PROCESS_INODE_SHIFT = 40
 
 
@@ -99,6 +103,7 @@ class ProcFilesystem(Filesystem):
         nodes: dict[bytes, Inode] = {
             name: ProcFile(self, self._next_inode(), generate) for name, generate in files.items()
         }
+        nodes[b"kmsg"] = ProcLog(self, self._next_inode(), S_IFREG | _LOG_MODE)
         nodes[b"self"] = ProcLink(self, self._next_inode(), self._self)
         nodes[b"thread-self"] = ProcLink(self, self._next_inode(), self._thread_self)
         nodes[b"mounts"] = ProcLink(self, self._next_inode(), lambda: b"self/mounts")
@@ -121,6 +126,15 @@ class ProcFilesystem(Filesystem):
         return b"%s version %s (jefeos@jefeos) (python) %s\n" % (
             sysctl.OSTYPE, sysctl.release_of(self.kernel), sysctl.version_of(self.kernel),
         )  # fmt: skip
+
+
+class ProcLog(ProcNode):
+    """/proc/kmsg."""
+
+    fs: ProcFilesystem
+
+    def open(self, flags: int, context: OpenContext) -> MaybeAwait[File]:
+        return StreamFile(self.fs.kernel.messages, self, flags, context.path)
 
 
 class ProcRoot(ProcDirectory):
