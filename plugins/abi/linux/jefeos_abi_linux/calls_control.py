@@ -29,7 +29,7 @@ from jefeos_abi_linux.calls_process import (
     CLONE_VM,
 )
 from jefeos_abi_linux.calls_signals import may_signal
-from jefeos_abi_linux.pidfd import PidFile, process_of
+from jefeos_abi_linux.pidfd import PidFile, process_of, signal_target
 from jefeos_abi_linux.siginfo import read_siginfo
 from jefeos_abi_linux.structs_common import read_iovecs
 
@@ -228,7 +228,7 @@ def pidfd_send_signal(task: Task, pidfd: Fd, signo: Int, info: UserPtr, flags: F
     """pidfd_send_signal(2)."""
     if flags:
         raise KernelError(Errno.EINVAL)
-    process, _ = process_of(task, pidfd)
+    process = signal_target(task, pidfd)
     if info:
         details = read_siginfo(task.mm, info, signo)
         if int.from_bytes(task.mm.read(info, 4), "little") != signo & 0xFFFF_FFFF:

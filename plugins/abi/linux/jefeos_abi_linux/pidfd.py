@@ -10,6 +10,7 @@ from jefeos.proc.task import Task
 from jefeos.sched.wait import WaitQueue
 from jefeos.vfs.file import File
 from jefeos.vfs.flags import O_RDWR
+from jefeos.vfs.procfs.processes import TaskDirectory
 
 POLLIN: Final = 0x001
 POLLRDNORM: Final = 0x040
@@ -37,3 +38,11 @@ def process_of(task: Task, fd: int) -> tuple[Process, PidFile]:
     if not isinstance(file, PidFile):
         raise KernelError(Errno.EBADF)
     return file.process, file
+
+
+def signal_target(task: Task, fd: int) -> Process:
+    """Whom pidfd_send_signal means: the process of a pidfd, or of an open /proc/PID. Raises EBADF."""
+    file = task.files.get(fd)
+    if isinstance(file.inode, TaskDirectory) and file.inode.task is None:
+        return file.inode.process
+    return process_of(task, fd)[0]

@@ -180,6 +180,10 @@ class HostAccess(ABC):
     def mkfifo(self, folder: Folder, name: bytes, mode: int) -> None: ...
 
     @abstractmethod
+    def mksocket(self, folder: Folder, name: bytes, mode: int) -> None:
+        """The name of a socket, behind which the host has nobody."""
+
+    @abstractmethod
     def symlink(self, folder: Folder, name: bytes, target: bytes) -> None: ...
 
     @abstractmethod
@@ -366,6 +370,10 @@ class AnchoredAccess(HostAccess):
     @translated
     def mkfifo(self, folder: Folder, name: bytes, mode: int) -> None:
         os.mkfifo(check_name(name), mode, dir_fd=self._folder(folder).number)
+
+    @translated
+    def mksocket(self, folder: Folder, name: bytes, mode: int) -> None:
+        os.mknod(check_name(name), stat.S_IFSOCK | mode, dir_fd=self._folder(folder).number)
 
     @translated
     def symlink(self, folder: Folder, name: bytes, target: bytes) -> None:

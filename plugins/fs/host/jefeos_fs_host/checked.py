@@ -127,6 +127,12 @@ class CheckedAccess(HostAccess):
         os.mkfifo(self._path(folder, name), mode)
 
     @translated
+    def mksocket(self, folder: Folder, name: bytes, mode: int) -> None:
+        if not hasattr(os, "mknod"):
+            raise KernelError(Errno.EPERM)
+        os.mknod(self._path(folder, name), stat.S_IFSOCK | mode)
+
+    @translated
     def symlink(self, folder: Folder, name: bytes, target: bytes) -> None:
         os.symlink(os.fsdecode(target), self._path(folder, name))
 

@@ -12,14 +12,14 @@ Rules:
 * Owner and mode are the host's. New files belong to the host user that runs the kernel; a chown that the host
   refuses is EPERM. Set-user-id and set-group-id bits never reach the host's files: a guest must not be able to
   leave a program behind that runs with the rights of whoever runs the kernel.
-* Devices, FIFOs and sockets of the host are shown with their types, and opening them is refused. A FIFO that the
-  guest makes is one on the host too, but only its name: what goes through it stays in the guest.
+* Devices, FIFOs and sockets of the host are shown with their types, and opening them is refused. A FIFO or socket
+  that the guest makes is one on the host too, but only its name: what goes through it stays in the guest.
 * Other filesystems of the host below the folder are plain directories of this one. Its /proc, /sys and /dev are
   shown empty: their contents are the host's own state, and the kernel mounts its own over them.
 * A file that the guest removes while it uses it stays usable, as POSIX wants it; one that a host program removes
   gives ESTALE once its descriptor is gone.
 
-Not supported: extended attributes, device nodes and sockets made by the guest (EPERM), O_TMPFILE,
+Not supported: extended attributes, device nodes made by the guest (EPERM), O_TMPFILE,
 RENAME_EXCHANGE, locks shared with host programs.
 """
 

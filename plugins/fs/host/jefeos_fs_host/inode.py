@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING
 
 from jefeos.errors import Errno, KernelError
 from jefeos.vfs.flags import (
+    FALLOC_FL_KEEP_SIZE,
+    FALLOC_FL_PUNCH_HOLE,
+    FALLOC_FL_ZERO_RANGE,
     O_ACCMODE,
     O_PATH,
     O_RDONLY,
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from .filesystem import HostFilesystem
 
 SET_ID_BITS = stat.S_ISUID | stat.S_ISGID
+ZERO_CHUNK = 1 << 16  # bytes written at once where a hole is punched
 
 
 class HostInode(Inode):
@@ -199,10 +203,14 @@ class HostInode(Inode):
     def mknod(self, name: bytes, mode: int, rdev: int, uid: int, gid: int) -> HostInode:
         if stat.S_IFMT(mode) in (0, S_IFREG):
             return self.create(name, mode, uid, gid)
-        if stat.S_IFMT(mode) != stat.S_IFIFO:
+        kind, mode = stat.S_IFMT(mode), stat.S_IMODE(mode) & ~SET_ID_BITS
+        if kind == stat.S_IFSOCK:  # a guest's socket: the inode remembers it, the host has only the name
+            self.fs.access.mksocket(self._own_folder(change=True), name, mode)
+            return self._changed_lookup(name)
+        if kind != stat.S_IFIFO:
             self._writable()
             raise KernelError(Errno.EPERM)
-        self.fs.access.mkfifo(self._own_folder(change=True), name, stat.S_IMODE(mode) & ~SET_ID_BITS)
+        self.fs.access.mkfifo(self._own_folder(change=True), name, mode)
         inode = self._changed_lookup(name)
         self.fs.own_fifos.add(inode.key)
         return inode
@@ -342,6 +350,27 @@ class HostInode(Inode):
             self._changed_here(descriptor)
         except OSError as error:
             raise KernelError(kernel_errno(error)) from None
+
+    def allocate(self, mode: int, offset: int, length: int) -> None:
+        """fallocate(2). What is reserved is what the host reserves; the other modes work on the bytes alone."""
+        if mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE):
+            raise KernelError(Errno.EOPNOTSUPP)
+        if mode & FALLOC_FL_PUNCH_HOLE and not mode & FALLOC_FL_KEEP_SIZE:
+            raise KernelError(Errno.EOPNOTSUPP)
+        self._writable()
+        end = offset + length
+        if mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE):
+            for start in range(offset, min(end, self.size), ZERO_CHUNK):
+                self.write(start, bytes(min(ZERO_CHUNK, end - start, self.size - start)))
+        if mode & FALLOC_FL_KEEP_SIZE or end <= self.size:
+            return
+        if hasattr(os, "posix_fallocate"):
+            descriptor = self._descriptor(write=True)
+            try:
+                os.posix_fallocate(descriptor.number, offset, length)
+            except OSError as error:
+                raise KernelError(kernel_errno(error)) from None
+        self.truncate(end)
 
     def _changed_here(self, descriptor: Descriptor) -> None:
         """The guest itself changed the file: its cached pages belong to the mtime and size of now."""

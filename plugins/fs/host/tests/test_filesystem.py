@@ -16,7 +16,14 @@ import pytest
 from jefeos.errors import Errno, KernelError
 from jefeos.mm.frames import FrameAllocator
 from jefeos.mm.pagecache import PageCache
-from jefeos.vfs.flags import O_RDONLY, O_RDWR, FileKind
+from jefeos.vfs.flags import (
+    FALLOC_FL_KEEP_SIZE,
+    FALLOC_FL_PUNCH_HOLE,
+    FALLOC_FL_ZERO_RANGE,
+    O_RDONLY,
+    O_RDWR,
+    FileKind,
+)
 from jefeos_fs_host import filesystem
 from jefeos_fs_host.filesystem import HostFilesystem, HostInode
 from jefeos_fs_host.plugin import jefeos_filesystems
@@ -266,10 +273,34 @@ def test_devices_of_the_host_are_shown_and_not_opened(page_cache: PageCache) -> 
     assert refused(inode.read_at, 0, 1) == Errno.ENXIO
 
 
-def test_the_guest_makes_no_devices_and_sockets(fs: HostFilesystem) -> None:
-    for mode in (0o020666, 0o060660, 0o140666):
+def test_the_guest_makes_no_devices(fs: HostFilesystem) -> None:
+    for mode in (0o020666, 0o060660):
         assert refused(fs.root.mknod, b"n", mode, 0x103, 0, 0) == Errno.EPERM
     assert fs.root.mknod(b"n", 0o100644, 0, 0, 0).is_regular
+
+
+def test_a_socket_of_the_guest_is_a_name(fs: HostFilesystem, folder: Path) -> None:
+    inode = fs.root.mknod(b"s", 0o140600, 0, 0, 0)
+    assert inode.kind == FileKind.SOCKET
+    assert (folder / "s").is_socket()
+    assert fs.root.lookup(b"s") is inode  # where the kernel's own socket is remembered
+    client = socket.socket(socket.AF_UNIX)
+    with pytest.raises(ConnectionRefusedError):
+        client.connect(str(folder / "s"))
+    client.close()
+
+
+def test_fallocate(fs: HostFilesystem, folder: Path) -> None:
+    inode = fs.root.lookup(b"file")
+    inode.allocate(0, 4, 96)
+    assert inode.size == 100
+    inode.allocate(FALLOC_FL_KEEP_SIZE, 0, 1000)
+    assert inode.size == 100
+    inode.allocate(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 1, 2)
+    inode.allocate(FALLOC_FL_ZERO_RANGE, 5, 200)
+    assert (folder / "file").read_bytes() == b"c\0\0te" + bytes(200)
+    assert inode.read(0, 6) == b"c\0\0te\0"
+    assert refused(inode.allocate, FALLOC_FL_PUNCH_HOLE, 0, 1) == Errno.EOPNOTSUPP
 
 
 def test_the_state_of_the_host_is_hidden(page_cache: PageCache) -> None:
