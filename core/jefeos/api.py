@@ -21,7 +21,7 @@ from typing import Any, Self
 from attrs import frozen
 
 from jefeos.config import BootConfig
-from jefeos.errors import Errno, JefeError, KernelError
+from jefeos.errors import Errno, JefeError, KernelError, UsageError
 from jefeos.host import BytesInput, CaptureOutput
 from jefeos.kernel import Kernel, boot_kernel
 from jefeos.proc.process import Process
@@ -83,7 +83,7 @@ class System:
         Raises KernelError if it cannot be started (ENOENT, EACCES, ENOEXEC …), ProgramTimeout, and with ``check``
         ProgramFailed.
         """
-        kernel = self.kernel
+        kernel = self._running_kernel()
         words = [_encode(word) for word in argv]
         if not words:
             raise KernelError(Errno.EINVAL, "argv is empty")
@@ -91,8 +91,10 @@ class System:
         streams = kernel.host_streams
         files = [streams.open_source(BytesInput(input)), streams.open_sink(stdout), streams.open_sink(stderr)]
         process = kernel.start(words, files=files, environ=env, cwd=_encode(cwd))
-        status = kernel.run_until_exit(process, timeout)
-        self._end_session(process)
+        try:
+            status = kernel.run_until_exit(process, timeout)
+        finally:
+            self._end_session(process)
         text = tuple(word.decode("utf-8", "surrogateescape") for word in words)
         if status is None:
             raise ProgramTimeout(text, timeout or 0, bytes(stdout.data), bytes(stderr.data))
@@ -103,7 +105,7 @@ class System:
 
     def read_file(self, path: str) -> bytes:
         """The content of a file of the guest."""
-        vfs = self.kernel.vfs
+        vfs = self._running_kernel().vfs
         file = vfs.open_file(vfs.as_kernel(), _encode(path))
         try:
             parts = []
@@ -117,8 +119,8 @@ class System:
             file.unref()
 
     def write_file(self, path: str, content: bytes, mode: int = 0o644) -> None:
-        """Make or extend a file of the guest (as root)."""
-        write_file(self.kernel, _encode(path), content, mode)
+        """Make or replace a file of the guest (as root); ``mode`` counts for a new one."""
+        write_file(self._running_kernel(), _encode(path), content, mode)
 
     def statistics(self) -> dict[str, Any]:
         """Counts since boot; system calls are counted only with ``stats=True``."""
@@ -138,6 +140,11 @@ class System:
         trace: TracebackType | None,
     ) -> None:
         self.shutdown()
+
+    def _running_kernel(self) -> Kernel:
+        if self.kernel.closed:
+            raise UsageError("this system is shut down; boot another one")
+        return self.kernel
 
     def _end_session(self, leader: Process) -> None:
         kernel = self.kernel

@@ -59,6 +59,9 @@ DEFAULT_ENVIRONMENT = {
     "LOGNAME": "root",
 }
 
+SERVICE_PATIENCE_S = 5.0
+"""How long cancelled services may take to end."""
+
 
 class Kernel:
     """A booted system. Made by `boot_kernel`."""
@@ -141,6 +144,8 @@ class Kernel:
             kind for found in plugins.collect("jefeos_filesystems") for kind in found
         ]
         self.applets: dict[str, Applet] = {}
+        self.memory_at_boot = self.memory.free_frames()
+        """Free frames before anything was mounted: as many are free again after the shutdown."""
         mount_root(self)
         for found in plugins.collect("jefeos_applets"):
             self.applets = {**found, **self.applets}
@@ -153,7 +158,6 @@ class Kernel:
         """The parent of what is started from outside. It is pid 1 itself unless an init program takes that id."""
         for mounted in self.vfs.mounts:
             self.log.info("mounted %s", _describe_mount(mounted))
-        self.memory_at_boot = self.memory.free_frames()
         plugins.collect("jefeos_boot", kernel=self)
 
     # -- starting programs -----------------------------------------------------------------------------------
@@ -300,9 +304,17 @@ class Kernel:
         try:
             self.kill_all()
             self.plugins.collect("jefeos_shutdown", kernel=self)
+            self._end_services()
             self.vfs.unmount_all()
         finally:
             self.close()
+
+    def _end_services(self) -> None:
+        services = asyncio.all_tasks(self.loop)
+        for service in services:
+            service.cancel()
+        if services:
+            self.loop.run_until_complete(asyncio.wait(services, timeout=SERVICE_PATIENCE_S))
 
     def close(self) -> None:
         """Give the host's resources back without any ceremony."""

@@ -4,6 +4,7 @@ Host input, timers and kernel services are ordinary asyncio; user tasks run insi
 `sched.executor`). Only public methods of `asyncio.SelectorEventLoop` are overridden:
 
     time()              the kernel's clock, in seconds
+    run_until_complete()  raises what asyncio would swallow: an exception of the host that is no `Exception`
     create_task()       through a task factory that lets kernel coroutines await wait queues (`wait.bridge`)
 
 With a `VirtualClock` the selector does not sleep: it looks once for ready host descriptors, and if there are none
@@ -59,10 +60,29 @@ class KernelLoop(asyncio.SelectorEventLoop):
     def __init__(self, clock: Clock) -> None:
         self._kernel_clock = clock
         super().__init__(JumpingSelector(clock) if isinstance(clock, VirtualClock) else None)
+        self._escaped: BaseException | None = None
         self.set_task_factory(_bridged_task)
 
     def time(self) -> float:
         return self._kernel_clock.monotonic_ns() / 1e9
+
+    def run_until_complete(self, future: Any) -> Any:
+        try:
+            return super().run_until_complete(future)
+        except RuntimeError:
+            error, self._escaped = self._escaped, None
+            if error is None:
+                raise
+            raise error from None
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Asyncio only logs what a callback raises. A test's time limit or an exit must end the run."""
+        error = context.get("exception")
+        if error is None or isinstance(error, (Exception, asyncio.CancelledError)):
+            super().call_exception_handler(context)
+            return
+        self._escaped = error
+        self.stop()
 
     def call_later_ns(self, delay_ns: int, callback: Callable[..., Any], *arguments: Any) -> asyncio.TimerHandle:
         """`call_later` in nanoseconds; a delay in the past runs at the next turn."""
