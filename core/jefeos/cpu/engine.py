@@ -71,6 +71,9 @@ class Engine(ABC):
     """(index, entry) pairs that every top-level page table must hold."""
     current_cr3: int
     """Physical address of the loaded top-level table."""
+    ticks_are_precise: bool
+    """Whether a run that the ticker or another thread ends leaves every instruction done or not begun. Where it is
+    False, only limited runs do, and the ticker must not be used."""
     ticked: bool
     """Whether the ticker ended the last run."""
     instructions_retired: int

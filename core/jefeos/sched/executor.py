@@ -77,6 +77,8 @@ class Executor(Traps):
         self._queued = False
         self._in_turn = False
         self._clock = kernel.clock if isinstance(kernel.clock, VirtualClock) else None
+        self._limited = self._clock is not None or not self.engine.ticks_are_precise
+        """Time slices are counted in instructions: exact, and slower than a tick."""
         observed = kernel.tracer is not None or kernel.config.stats
         self.engine.attach(
             syscall=self._observed_syscall if observed else self._syscall,
@@ -138,7 +140,7 @@ class Executor(Traps):
         now_ns = time.perf_counter_ns if clock is None else clock.monotonic_ns
         deadline_ns = now_ns() + (BUDGET_NS if clock is None else VIRTUAL_SLICE)
         try:
-            if clock is None:
+            if not self._limited:
                 self.engine.start_ticker(self.scheduler.tick_ms)
             while (task := pick()) is not None:
                 try:
@@ -183,11 +185,12 @@ class Executor(Traps):
                 task.process.personality.set_result(engine, result)  # type: ignore[union-attr]
             task.syscall_number = -1
             started_ns = clock.monotonic_ns()
-            if self._clock is not None:
-                engine.run(VIRTUAL_SLICE)
-                self._clock.advance(engine.instructions_retired)
-            else:
+            if not self._limited:
                 engine.run()
+            else:
+                engine.run(VIRTUAL_SLICE)
+                if self._clock is not None:
+                    self._clock.advance(engine.instructions_retired)
             used_ns = clock.monotonic_ns() - started_ns
             task.process.usage.user_ns += used_ns
             self.scheduler.charge(task, used_ns)

@@ -86,6 +86,7 @@ class UnicornEngine(UnicornState):
         self._counting = False
         self._exits = BlockExits(self._lib.path, self._handle.value)
         self._exits.only_between_blocks(True)
+        self.ticks_are_precise = self._exits.available
         self._lib.control(self._handle, uc.CTL_TB_FLUSH)
         self._attached = False
 
