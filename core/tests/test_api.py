@@ -88,7 +88,9 @@ def test_ten_megabytes_of_input(system: System) -> None:
 
 
 @pytest.mark.peer
-def test_ten_megabytes_through_a_real_cat(jefeos_boot: Callable[..., System], host_program: Callable[[str], str]) -> None:
+def test_ten_megabytes_through_a_real_cat(
+    jefeos_boot: Callable[..., System], host_program: Callable[[str], str]
+) -> None:
     data = bytes(range(256)) * 40_960
     system = jefeos_boot(root="/", ram="64M")
     done = system.run([host_program("sh"), "-c", "cat | cat"], input=data, timeout=60)

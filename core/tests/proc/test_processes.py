@@ -325,12 +325,11 @@ def test_the_first_threads_exit_code_is_the_processs(
 def test_the_limit_of_processes(run_applet: RunApplet) -> None:
     async def body(proc: Any, argv: list[bytes]) -> int:
         started = 0
-        try:
+        with pytest.raises(KernelError) as error:
             while True:
                 proc.spawn_applet(sleeps_long, [b"x"])
                 started += 1
-        except KernelError as error:
-            assert error.errno == Errno.EAGAIN
+        assert error.value.errno == Errno.EAGAIN
         await proc.write(1, b"%d" % started)
         proc.ignore(Signal.SIGTERM)
         proc.kill(0, Signal.SIGTERM)
