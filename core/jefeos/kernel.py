@@ -31,6 +31,7 @@ from jefeos.plugins import PluginHealth, Plugins, load_plugins
 from jefeos.proc.files import FdTable, FsState
 from jefeos.proc.futex import FutexTable
 from jefeos.proc.lifecycle import Lifecycle, initial_process
+from jefeos.proc.namespaces import SystemNames
 from jefeos.proc.process import Process, ProcessTable
 from jefeos.proc.signals import Signal, Signals, signal_name
 from jefeos.rootfs import install_applets, mount_root, mount_system
@@ -80,8 +81,8 @@ class Kernel:
         self.log = self.messages.make_logger(log)
         seed = config.seed if config.seed is not None else (0 if config.virtual_time else None)
         self.entropy = Entropy(seed)
-        self.hostname = config.hostname.encode()
-        self.domainname = b"(none)"
+        self.names = SystemNames(config.hostname.encode())
+        """Host and domain name of every process that did not unshare them."""
         self.boot_id = str(uuid.UUID(bytes=self.entropy.bytes(16), version=4))
         self.bugs = 0
         """Exceptions that escaped from handlers since boot; each one killed a process and is a defect."""

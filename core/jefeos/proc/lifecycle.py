@@ -47,6 +47,7 @@ class CloneRequest:
     clear_handlers: bool = False
     vfork: bool = False
     same_parent: bool = False
+    new_names: bool = False
     exit_signal: int = Signal.SIGCHLD
     stack: int = 0
     """New stack pointer; 0 keeps the caller's."""
@@ -286,7 +287,7 @@ class Lifecycle(Endings, Waiting):
         process.creds = parent.creds.copy()
         process.rlimits = dict(parent.rlimits)
         process.start_time_ns = kernel.clock.monotonic_ns()
-        process.nice = parent.nice
+        process.nice, process.names, process.login_uid = parent.nice, parent.names, parent.login_uid
         process.no_new_privileges = parent.no_new_privileges
         parent.children.append(process)
         kernel.processes.processes[process.pid] = process
@@ -301,6 +302,8 @@ class Lifecycle(Endings, Waiting):
         process.personality = parent.personality
         process.dumpable = parent.dumpable
         process.exit_signal = request.exit_signal
+        if request.new_names:
+            process.names = parent.names.copy()
         if request.share_handlers:
             process.handlers = parent.handlers
         elif request.clear_handlers:
@@ -341,6 +344,7 @@ def initial_process(kernel: Kernel, pid: int) -> Process:
     process.pgid = process.sid = pid
     process.name = b"jefeos"
     process.auto_reap = True
+    process.names = kernel.names
     process.start_time_ns = kernel.clock.monotonic_ns()
     if pid:
         kernel.processes.processes[pid] = process

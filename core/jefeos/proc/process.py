@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field
 
 from jefeos.errors import Errno, KernelError
 from jefeos.proc.credentials import Credentials, Limits, RLimit, Usage, default_rlimits
+from jefeos.proc.namespaces import SystemNames
 from jefeos.proc.signals import (
     ActionFlags,
     Default,
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from jefeos.kernel import Kernel
     from jefeos.personality import Personality
     from jefeos.vfs.path import Path
+
+
+NO_LOGIN_UID: Final = 0xFFFF_FFFF
 
 
 class ProcessState(Enum):
@@ -61,6 +65,8 @@ class Process:
     """Controlling terminal (``tty.tty.Tty``) or None."""
     creds: Credentials = field(factory=Credentials)
     rlimits: Limits = field(factory=default_rlimits)
+    names: SystemNames = field(factory=lambda: SystemNames(b"jefeos"))
+    """Host and domain name as this process sees them."""
     name: bytes = b""
     """comm: the first 15 bytes of the program's name."""
     exe: Path | None = None
@@ -71,6 +77,8 @@ class Process:
     dumpable: bool = True
     no_new_privileges: bool = False
     nice: int = 0
+    login_uid: int = NO_LOGIN_UID
+    """As whom somebody logged in (/proc/PID/loginuid); nothing here depends on it."""
     is_subreaper: bool = False
     auto_reap: bool = False
     """Children are reaped as they end: the kernel's own init, which has no program that would wait."""

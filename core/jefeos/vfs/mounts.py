@@ -115,6 +115,51 @@ class MountTable(Namespace):
             raise KernelError(Errno.EINVAL)
         mount.flags = flags & ~int(MountFlags.REMOUNT | MountFlags.BIND | MountFlags.SILENT)
 
+    def move(self, source: Path, target: Path) -> None:
+        """MS_MOVE: EINVAL for what is no mount or the root, ELOOP to a place inside of it."""
+        mount = source.mount
+        if source.dentry is not mount.root or mount.parent is None:
+            raise KernelError(Errno.EINVAL)
+        if source.inode.is_directory != target.inode.is_directory:
+            raise KernelError(Errno.ENOTDIR)
+        if self._is_below(target.mount, mount):
+            raise KernelError(Errno.ELOOP)
+        self.points.remove(mount)
+        self._attach(mount, target)
+
+    def pivot_root(self, new: Path, put_old: Path) -> tuple[Path, Path]:
+        """The mount at ``new`` becomes the root of the tree, and the old root goes to ``put_old``.
+
+        Gives the old and the new root; it is for the caller to move the processes. EBUSY if one of them is on the
+        old root, EINVAL if ``new`` is no mount or ``put_old`` not below it.
+        """
+        old = self.root
+        mount = new.mount
+        if mount is old.mount or put_old.mount is old.mount:
+            raise KernelError(Errno.EBUSY)
+        if new.dentry is not mount.root or mount.parent is None or old.mount.parent is not None:
+            raise KernelError(Errno.EINVAL)
+        if not self._is_below(put_old.mount, mount):
+            raise KernelError(Errno.EINVAL)
+        self.points.remove(mount)
+        mount.parent = mount.mountpoint = None
+        self.mounts.remove(mount)
+        self.mounts.insert(0, mount)
+        self._attach(old.mount, put_old)
+        return old, self.root
+
+    def _attach(self, mount: Mount, place: Path) -> None:
+        self._pin(place.dentry)
+        mount.parent, mount.mountpoint = place
+        self.points.add(mount)
+
+    @staticmethod
+    def _is_below(mount: Mount | None, top: Mount) -> bool:
+        """Whether ``mount`` is ``top`` or somewhere on it."""
+        while mount is not None and mount is not top:
+            mount = mount.parent
+        return mount is top
+
     def unmount(self, path: bytes | Path, flags: int = 0) -> None:
         """umount2(2): EINVAL for what is no mount, EBUSY while it is in use, unless MNT_DETACH."""
         place = path if isinstance(path, Path) else self.resolve(self.as_kernel(), path)

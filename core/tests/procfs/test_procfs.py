@@ -368,8 +368,32 @@ def test_settings(machine: Machine) -> None:
     file = machine.open(b"/proc/sys/kernel/hostname", O_WRONLY | O_TRUNC)
     file.write(b"renamed\n")
     file.unref()
-    assert machine.kernel.hostname == b"renamed"
+    assert machine.kernel.names.hostname == b"renamed"
     assert machine.read(b"/proc/sys/kernel/hostname") == b"renamed\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        (b"vm/swappiness", b"10\n", b"10\n"),
+        (b"kernel/printk", b"3 4", b"3\t4\t1\t7\n"),
+        (b"kernel/core_pattern", b"/tmp/core.%p\n", b"/tmp/core.%p\n"),
+        (b"kernel/pid_max", b"4194304", b"4194304\n"),
+        (b"vm/swappiness", b"much", None),
+        (b"kernel/printk", b"1 2 3 4 5", None),
+        (b"kernel/pid_max", b"1", None),
+    ],
+)
+def test_written_settings_are_shown(machine: Machine, name: bytes, value: bytes, shown: bytes | None) -> None:
+    file = machine.open(b"/proc/sys/" + name, O_WRONLY)
+    if shown is None:
+        with pytest.raises(KernelError) as caught:
+            file.write(value)
+        assert caught.value.errno == Errno.EINVAL
+    else:
+        assert file.write(value) == len(value)
+        assert machine.read(b"/proc/sys/" + name) == shown
+    file.unref()
 
 
 @on_linux

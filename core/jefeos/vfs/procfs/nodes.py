@@ -85,6 +85,11 @@ class OpenProcFile(SeekableFile):
         self.inode.store(data)
         return len(data)
 
+    def truncate(self, size: int) -> None:
+        if not self.writable:
+            raise KernelError(Errno.EINVAL)
+        self.inode.truncate(size)
+
 
 class ProcLink(ProcNode):
     """A symbolic link. `read` gives its text; `lead`, if given, the place it leads to."""

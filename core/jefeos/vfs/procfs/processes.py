@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from jefeos.errors import Errno, KernelError
+from jefeos.proc.process import NO_LOGIN_UID
 from jefeos.vfs.flags import S_IFDIR, S_IFLNK, S_IFREG
 from jefeos.vfs.inode import DirEntry, Inode
 from jefeos.vfs.path import Path, path_string
@@ -183,6 +184,16 @@ class TaskDirectory(ProcDirectory):
         """oom_score_adj as it was set; there is no killer that would look at it."""
         return b"%d\n" % self.fs.oom_adjustments.get(self.process.pid, 0)
 
+    def set_login_uid(self, value: bytes) -> None:
+        """As who the process logged in (audit): set by pam_loginuid, for oneself only, kept by children."""
+        task = self.fs.caller()
+        if task is None or task.process is not self.process or not task.creds.privileged:
+            raise KernelError(Errno.EPERM)
+        text = value.rstrip(b"\n\0")
+        if not text.isdigit() or int(text) > NO_LOGIN_UID:
+            raise KernelError(Errno.EINVAL)
+        self.process.login_uid = int(text)
+
     def set_oom_score_adjustment(self, data: bytes) -> None:
         """Keeps a number from -1000 to 1000."""
         try:
@@ -251,7 +262,7 @@ _TABLE: Final[dict[bytes, Entry]] = {
         _file(b"gid_map", _constant(_ID_MAP)),
         _file(b"io", lambda d: status.io(d.process), 0o400),
         _file(b"limits", lambda d: status.limits(d.process)),
-        _file(b"loginuid", _constant(b"4294967295")),
+        _file(b"loginuid", lambda d: b"%d" % d.process.login_uid, 0o644, store=TaskDirectory.set_login_uid),
         _file(b"maps", lambda d: memory.maps(d.process, d.fs.viewer_root())),
         _file(b"mountinfo", TaskDirectory.mount_information),
         _file(b"mounts", TaskDirectory.mount_table),

@@ -1,22 +1,24 @@
 """/proc/sys: settings of the kernel as files (sysctl).
 
-Most are constants that libraries and programs ask for before they choose a strategy; hostname and domainname can be
-written by root. Values follow a Linux with its defaults.
+Most are there because libraries and programs ask for them before they choose a strategy; root may write them, and then
+the new value is shown and has no effect. hostname, domainname and pid_max do have one. Values follow a Linux with its
+defaults.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import TYPE_CHECKING, Any
 
-from attrs import define
+from attrs import define, field, frozen
 
 from jefeos.errors import Errno, KernelError
 from jefeos.vfs.procfs.nodes import ProcFile, StaticDirectory
 
 if TYPE_CHECKING:
     from jefeos.kernel import Kernel
+    from jefeos.proc.namespaces import SystemNames
     from jefeos.vfs.inode import Filesystem, Inode
 
 HOST_NAME_MAX = 64
@@ -79,6 +81,14 @@ _CONSTANTS: Mapping[str, bytes] = {
 }
 
 
+_READ_ONLY: Set[str] = frozenset((
+    "kernel/cap_last_cap", "kernel/ngroups_max", "kernel/random/entropy_avail", "kernel/random/poolsize",
+    "kernel/seccomp/actions_avail", "fs/dentry-state", "fs/inode-nr",
+))  # fmt: skip
+_PID_MAX_MIN = 301
+_PID_MAX_LIMIT = 4194304
+
+
 def release_of(kernel: Kernel) -> bytes:
     """The kernel release that uname gives."""
     release: bytes = getattr(kernel, "release", DEFAULT_RELEASE)
@@ -96,12 +106,14 @@ class SystemSettings:
     """The settings that are not constants."""
 
     kernel: Kernel
+    remembered: dict[str, bytes] = field(factory=lambda: dict(_CONSTANTS))
+    """Those without effect: what was written is there to be read."""
 
     def readers(self) -> dict[str, Callable[[], bytes]]:
         """What each of them shows."""
         return {
-            "kernel/hostname": lambda: self.kernel.hostname,
-            "kernel/domainname": lambda: self.kernel.domainname,
+            "kernel/hostname": lambda: self._names().hostname,
+            "kernel/domainname": lambda: self._names().domainname,
             "kernel/osrelease": lambda: release_of(self.kernel),
             "kernel/ostype": lambda: OSTYPE,
             "kernel/version": lambda: version_of(self.kernel),
@@ -114,7 +126,18 @@ class SystemSettings:
 
     def writers(self) -> dict[str, Callable[[bytes], None]]:
         """What takes writes."""
-        return {"kernel/hostname": self._set_hostname, "kernel/domainname": self._set_domainname}
+        writers: dict[str, Callable[[bytes], None]] = {
+            "kernel/hostname": self._set_hostname,
+            "kernel/domainname": self._set_domainname,
+            "kernel/pid_max": self._set_pid_max,
+        }
+        writers.update({path: _Setter(self.remembered, path) for path in _CONSTANTS if path not in _READ_ONLY})
+        return writers
+
+    def _names(self) -> SystemNames:
+        """Those that the caller sees."""
+        task = self.kernel.executor.current
+        return task.process.names if task is not None else self.kernel.names
 
     def _random_uuid(self) -> bytes:
         return str(uuid.UUID(bytes=self.kernel.entropy.bytes(16), version=4)).encode()
@@ -124,10 +147,16 @@ class SystemSettings:
         return b"%d\t0\t9223372036854775807" % sum(tables.values())
 
     def _set_hostname(self, value: bytes) -> None:
-        self.kernel.hostname = _name(value)
+        self._names().hostname = _name(value)
+
+    def _set_pid_max(self, value: bytes) -> None:
+        number = int(_like(b"0", value))
+        if not _PID_MAX_MIN <= number <= _PID_MAX_LIMIT:
+            raise KernelError(Errno.EINVAL)
+        self.kernel.processes.pid_max = number
 
     def _set_domainname(self, value: bytes) -> None:
-        self.kernel.domainname = _name(value)
+        self._names().domainname = _name(value)
 
 
 def _name(value: bytes) -> bytes:
@@ -141,8 +170,8 @@ def build(fs: Filesystem, kernel: Kernel, next_ino: Callable[[], int]) -> Static
     """The directory /proc/sys."""
     settings = SystemSettings(kernel)
     readers: dict[str, Callable[[], bytes]] = {**settings.readers()}
-    for path, value in _CONSTANTS.items():
-        readers[path] = _constant(value)
+    for path in _CONSTANTS:
+        readers[path] = _Getter(settings.remembered, path)
     writers = settings.writers()
     tree: dict[str, Any] = {}
     for path in sorted(readers):
@@ -165,8 +194,36 @@ def _directory(fs: Filesystem, tree: dict[str, Any], next_ino: Callable[[], int]
     return StaticDirectory(fs, next_ino(), nodes)
 
 
-def _constant(value: bytes) -> Callable[[], bytes]:
-    return lambda: value
+@frozen
+class _Getter:
+    values: dict[str, bytes]
+    path: str
+
+    def __call__(self) -> bytes:
+        return self.values[self.path]
+
+
+@frozen
+class _Setter:
+    values: dict[str, bytes]
+    path: str
+
+    def __call__(self, value: bytes) -> None:
+        self.values[self.path] = _like(self.values[self.path], value)
+
+
+def _like(old: bytes, value: bytes) -> bytes:
+    """What replaces a value: text for text, and for numbers as many numbers or fewer. EINVAL for anything else."""
+    words, before = value.split(), old.split()
+    if not all(_is_number(word) for word in before):
+        return value.partition(b"\n")[0]
+    if not words or len(words) > len(before) or not all(_is_number(word) for word in words):
+        raise KernelError(Errno.EINVAL)
+    return b"\t".join(words + before[len(words) :])
+
+
+def _is_number(word: bytes) -> bool:
+    return word.removeprefix(b"-").isdigit()
 
 
 def _line(read: Callable[[], bytes]) -> Callable[[], bytes]:

@@ -1,7 +1,7 @@
 """Control of processes beyond their making and ending: prctl, pidfds, other processes' memory, namespaces.
 
-Namespaces do not exist here: unshare of what is not shared anyway works (files, directory state), everything else
-is refused the way a kernel without them refuses.
+The only namespaces here are those of host and domain name (UTS, for whole processes). unshare of what is not shared
+anyway works (files, directory state), everything else is refused the way a kernel without namespaces refuses.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from jefeos_abi_linux.calls_process import (
     CLONE_FS,
     CLONE_NEW_ANY,
     CLONE_NEWTIME,
+    CLONE_NEWUTS,
     CLONE_SIGHAND,
     CLONE_SYSVSEM,
     CLONE_THREAD,
@@ -379,14 +380,17 @@ def kcmp(task: Task, pid1: Int, pid2: Int, kind: Int, first: ULong, second: ULon
 
 @syscall("unshare")
 def unshare(task: Task, flags: ULong) -> int:
-    """unshare(2): descriptors and directory state; there are no namespaces."""
+    """unshare(2): descriptors, directory state, host and domain name."""
     known = CLONE_FILES | CLONE_FS | CLONE_SIGHAND | CLONE_SYSVSEM | CLONE_THREAD | CLONE_VM
     if flags & ~(known | CLONE_NEW_ANY | CLONE_NEWTIME):
         raise KernelError(Errno.EINVAL)
     if flags & (CLONE_THREAD | CLONE_SIGHAND | CLONE_VM) and len(task.process.tasks) > 1:
         raise KernelError(Errno.EINVAL)
-    if flags & (CLONE_NEW_ANY | CLONE_NEWTIME):
+    new = flags & (CLONE_NEW_ANY | CLONE_NEWTIME)
+    if new and (new != CLONE_NEWUTS or not task.creds.privileged):
         raise KernelError(Errno.EPERM if not task.creds.privileged else Errno.ENOSPC)
+    if new:
+        task.process.names = task.process.names.copy()
     if flags & CLONE_FS:
         task.fs = task.fs.copy()
     if flags & CLONE_FILES and task.files.users > 1:

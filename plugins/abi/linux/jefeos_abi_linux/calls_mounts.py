@@ -74,7 +74,9 @@ def mount(task: Task, source: UserPtr, target: Path, kind: UserPtr, flags: ULong
         if place.dentry is not place.mount.root:
             raise KernelError(Errno.EINVAL)
     elif flags & _MOVE:
-        raise KernelError(Errno.EINVAL)
+        if not source_name or not source:
+            raise KernelError(Errno.EINVAL)
+        vfs.move(vfs.resolve(task, source_name), place)
     else:
         if not kind_name:
             raise KernelError(Errno.EINVAL)
@@ -150,13 +152,20 @@ def _is_lived_in(task: Task, mounted: Mount) -> bool:
 
 @syscall("pivot_root")
 def pivot_root(task: Task, new_root: Path, put_old: Path) -> int:
-    """pivot_root(2): EINVAL after the checks, as on an initramfs: the tree's root mount cannot be moved."""
+    """pivot_root(2): whoever had the old root as its root or working directory gets the new one."""
     if not task.creds.privileged:
         raise KernelError(Errno.EPERM)
     vfs = task.kernel.vfs
-    vfs.directory(task, new_root)
-    vfs.directory(task, put_old)
-    raise KernelError(Errno.EINVAL)
+    new, place = vfs.directory(task, new_root), vfs.directory(task, put_old)
+    if task.fs.root != vfs.root:  # in a chroot: its root is no mount of its own, or not the one that moves
+        raise KernelError(Errno.EINVAL)
+    old, root = vfs.pivot_root(new, place)
+    for other in list(task.kernel.processes.tasks.values()):
+        if other.fs.root == old:
+            other.fs.root = root
+        if other.fs.cwd == old:
+            other.fs.cwd = root
+    return 0
 
 
 @syscall("ustat")

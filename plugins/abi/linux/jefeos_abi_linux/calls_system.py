@@ -71,14 +71,14 @@ class UtsName(Struct):
 @syscall("uname")
 def uname(task: Task, buffer: UserPtr) -> int:
     """uname(2)."""
-    kernel = task.kernel
+    names = task.process.names
     name = UtsName(
         sysname=b"Linux",
-        nodename=kernel.hostname,
+        nodename=names.hostname,
         release=RELEASE,
         version=VERSION,
         machine=MACHINE,
-        domainname=kernel.domainname,
+        domainname=names.domainname,
     )
     task.mm.write(buffer, name.pack())
     return 0
@@ -95,14 +95,14 @@ def _read_name(task: Task, address: int, length: int) -> bytes:
 @syscall("sethostname")
 def sethostname(task: Task, name: UserPtr, length: Int) -> int:
     """sethostname(2)."""
-    task.kernel.hostname = _read_name(task, name, length)
+    task.process.names.hostname = _read_name(task, name, length)
     return 0
 
 
 @syscall("setdomainname")
 def setdomainname(task: Task, name: UserPtr, length: Int) -> int:
     """setdomainname(2)."""
-    task.kernel.domainname = _read_name(task, name, length)
+    task.process.names.domainname = _read_name(task, name, length)
     return 0
 
 

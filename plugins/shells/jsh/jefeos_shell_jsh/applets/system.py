@@ -116,7 +116,7 @@ async def uname(proc: Proc, argv: list[bytes]) -> int:
     found, _ = options(argv, b"asnrvmpio")
     values = {
         "s": await _proc_text(proc, b"/proc/sys/kernel/ostype", b"Linux"),
-        "n": await _proc_text(proc, b"/proc/sys/kernel/hostname", proc.kernel.hostname),
+        "n": await _proc_text(proc, b"/proc/sys/kernel/hostname", proc.kernel.names.hostname),
         "r": await _proc_text(proc, b"/proc/sys/kernel/osrelease", b"unknown"),
         "v": await _proc_text(proc, b"/proc/sys/kernel/version", b"unknown"),
         "m": b"x86_64",
