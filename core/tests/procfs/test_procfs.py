@@ -368,7 +368,7 @@ def test_settings(machine: Machine) -> None:
     file = machine.open(b"/proc/sys/kernel/hostname", O_WRONLY | O_TRUNC)
     file.write(b"renamed\n")
     file.unref()
-    assert machine.kernel.names.hostname == b"renamed"
+    assert machine.task.process.names.hostname == b"renamed"
     assert machine.read(b"/proc/sys/kernel/hostname") == b"renamed\n"
 
 
