@@ -95,6 +95,12 @@ COMMANDS: dict[str, str | list[str]] = {
     "tee-split": "tee copy < text | wc -l; split -l 1 text part-; ls; cat part-ab",
     "yes-sigpipe": "yes | head -3; yes hello | head -c 20 | wc -c",
     "id-uname": "id -u; uname -s -m; getent passwd root | cut -d: -f1,3,7",
+    "fallocate": "fallocate -l 9000 text; fallocate -p -o 1 -l 2 text; fallocate -n -l 99999 text; stat -c %s text; head -c 6 text | od -c",
+    "flock": "flock lock sh -c 'flock -n lock true || echo busy'; flock lock echo free; flock -w 0.1 lock true; echo $?",
+    "timeout-signals": "timeout --preserve-status 0.1 sleep 9; echo $?; timeout -s USR1 0.1 sleep 9; echo $?; setsid -w sh -c 'exit 5'; echo $?",
+    "xargs-parallel": "find /etc/init.d -type f -print0 | sort -z | xargs -0 -P4 -n2 cksum | sort | cksum",
+    "compressors": "for z in xz zstd bzip2; do $z -q < blob | $z -dc | cmp - blob && echo $z; done",
+    "tree-diff": "cp -a /etc/init.d one; cp -a one two; diff -r one two && echo same; echo x > two/more; diff -r one two; rm -r one two",
     # languages
     "python-print": [PYTHON, "-c", "print(2+2)"],
     "python-files": [PYTHON, "-c", "import os,pathlib; p=pathlib.Path('d'); p.mkdir(); (p/'f').write_text('x'*9);"
@@ -109,6 +115,12 @@ COMMANDS: dict[str, str | list[str]] = {
                     " print(m.find(b'ABCD'), len(m)); m.close(); print(open('blob','rb').read(6))"],
     "python-json-re": [PYTHON, "-c", "import json,re,hashlib,zlib; print(json.dumps({'a':[1,None,'é']}),re.findall('o.',open('text').read()),"
                        "hashlib.sha1(b'x').hexdigest(),zlib.crc32(b'abc'))"],
+    "python-unix-socket": [PYTHON, "-c", "import socket,os,stat; s=socket.socket(socket.AF_UNIX); s.bind('s'); s.listen(); c=socket.socket(socket.AF_UNIX);"
+                           " c.connect('s'); a,_=s.accept(); a.send(b'x'); print(c.recv(3), stat.filemode(os.stat('s').st_mode), c.getpeername()); os.unlink('s')"],
+    "python-asyncio": [PYTHON, "-c", "import asyncio\nasync def main():\n p=await asyncio.create_subprocess_shell('cat; exit 3',stdin=-1,stdout=-1);"
+                       " o,_=await p.communicate(b'x'*100000); print(len(o),p.returncode); print(await asyncio.gather(*[asyncio.to_thread(pow,2,i) for i in range(5)]))\n"
+                       "asyncio.run(main())"],
+    "python-pidfd": [PYTHON, "-c", "import os,signal; d=os.open('/proc/%d'%os.getpid(),os.O_DIRECTORY); signal.pidfd_send_signal(d,15)"],
     "python-float": [PYTHON, "-c", "import math; print(math.pi**0.5, 0.1+0.2, math.sin(1e10), float('1e-310'), 2.5.__round__())"],
     "python-traceback": [PYTHON, "-c", "def f(): raise ValueError('x')\nf()"],
     "python-multiprocessing": [PYTHON, "-c", "import os; r,w=os.pipe(); pid=os.fork()\nif pid==0: os.write(w,b'child'); os._exit(6)\n"
