@@ -30,6 +30,7 @@ STATUS_BROKEN_PIPE = 141
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status and raises no error but SystemExit."""
+    _fill_standard_streams()
     try:
         status = _dispatch(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
@@ -49,6 +50,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         return _fail(f"internal error: {cause} (a bug; JEFEOS_DEBUG=1 shows where)", STATUS_BOOT)
+
+
+def _fill_standard_streams() -> None:
+    """Nothing else may get the numbers 0 to 2, or a program would read and write files of JefeOS itself.
+
+    A stream that was closed (``<&-``) is opened the wrong way round, so that writing to it fails as it would have.
+    """
+    for number, mode in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_RDONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, mode)  # the lowest free number: this one
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
 
 
 def status_of(error: JefeError) -> int:

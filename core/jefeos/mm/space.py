@@ -326,13 +326,23 @@ class AddressSpace(AreaSpace):
             raise KernelError(Errno.EINVAL)
         if length and not self.is_mapped(start, page_up(length)):
             raise KernelError(Errno.ENOMEM)
-        answer = bytearray()
-        for address in range(start, start + page_up(length), PAGE_SIZE):
-            vma = self.find(address)
-            resident = self.entry(address) != 0
-            if not resident and vma is not None and vma.mapping is not None:
-                resident = (vma.offset + address - vma.start) >> PAGE_SHIFT in vma.mapping.pages
-            answer.append(resident)
+        end = start + page_up(length)
+        answer = bytearray((end - start) >> PAGE_SHIFT)  # holes cost nothing: a range may be terabytes
+        for address, first, last in self.entry_runs(start, end) if length else ():
+            at = (address - start) >> PAGE_SHIFT
+            answer[at : at + last - first] = bytes(map(bool, self._words[first:last]))
+        at = start
+        while at < end and (vma := self.find(at)) is not None:
+            stop = min(end, vma.end)
+            if vma.mapping is not None:
+                first, pages = (vma.offset + at - vma.start) >> PAGE_SHIFT, vma.mapping.pages
+                indexes = range(first, first + ((stop - at) >> PAGE_SHIFT))
+                base = ((at - start) >> PAGE_SHIFT) - first
+                fewer, others = (indexes, pages) if len(indexes) < len(pages) else (pages, indexes)
+                for index in fewer:
+                    if index in others:
+                        answer[base + index] = 1
+            at = stop
         return bytes(answer)
 
     # Futexes.

@@ -294,11 +294,13 @@ class TmpfsInode(Inode):
         self.touch_modified()
 
     def _zero(self, position: int, end: int) -> None:
-        while position < end:
-            count = min(PAGE_SIZE - position % PAGE_SIZE, end - position)
-            if self._has_page(position // PAGE_SIZE):
-                self.mapping.write(position, bytes(count))
-            position += count
+        if self._mapping is None or position >= end:
+            return
+        first, last = position // PAGE_SIZE, (end - 1) // PAGE_SIZE
+        # A file may claim 2**63 bytes: what costs is the pages there are, never the length.
+        for index in [index for index in self._mapping.pages if first <= index <= last]:
+            start = max(position, index * PAGE_SIZE)
+            self._mapping.write(start, bytes(min(end, (index + 1) * PAGE_SIZE) - start))
 
     def read_at(self, offset: int, count: int) -> bytes:
         return self.read(offset, count)

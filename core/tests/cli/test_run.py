@@ -228,3 +228,16 @@ def test_the_terminal_is_given_back(alpine_root: str, tmp_path: Path) -> None:
     assert (tmp_path / "killed").read_bytes() == before
 
 
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_closed_standard_stream_is_no_file_of_jefeos(number: int) -> None:
+    """Without this, descriptor 0 was the kernel's own epoll: ``jefeos run cat <&-`` hung."""
+    words = ["cat"] if number == 0 else ["echo", "hi"]
+    command = [sys.executable, "-c", f"import os, sys; os.close({number}); os.execv(sys.argv[1], sys.argv[1:])"]
+    done = subprocess.run([*command, *JEFEOS, "run", *words], capture_output=True, timeout=30)
+    assert done.returncode == (1 if number == 1 else 0)
+    assert done.stderr == (b"echo: Bad file descriptor\n" if number == 1 else b"")
+    assert done.stdout == (b"hi\n" if number == 2 else b"")
+    listing = subprocess.run([*command, *JEFEOS, "plugins", "list"], capture_output=True, timeout=30)
+    assert (listing.returncode, listing.stderr) == (0, b"")

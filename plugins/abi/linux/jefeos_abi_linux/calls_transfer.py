@@ -29,6 +29,7 @@ from jefeos_abi_linux.structs_common import MAX_TRANSFER, read_iovecs
 
 _FSIZE = 1  # RLimit.FSIZE, as a plain int for the hot path
 _EPIPE = int(Errno.EPIPE)
+GATHER_MOST = 16 * CHUNK  # bytes of a vector that one write takes together: they are in the host's memory twice
 RWF_NOWAIT = 0x8
 RWF_APPEND = 0x10
 RWF_KNOWN = 0x1F
@@ -348,6 +349,8 @@ def _writev(task: Task, file: File, vector: int, count: int, offset: int | None)
         raise KernelError(Errno.EBADF)
     mm = task.mm
     pieces = read_iovecs(mm, vector, count)
+    if sum(length for _, length in pieces) > GATHER_MOST:
+        return _write_pieces(task, file, pieces, offset)
     gathered: list[bytes] = []
     for base, length in pieces:
         if length:
@@ -370,3 +373,24 @@ def _writev(task: Task, file: File, vector: int, count: int, offset: int | None)
     if type(written) is int:
         return written
     return write_later(task, written)  # type: ignore[arg-type]
+
+
+async def _write_pieces(task: Task, file: File, pieces: list[tuple[int, int]], offset: int | None) -> int:
+    """A writev of more than the host should hold at once: one piece of the vector after the other."""
+    done = 0
+    try:
+        for base, length in pieces:
+            if length:
+                pending = (
+                    _write_large(task, file, base, length)
+                    if offset is None
+                    else _pwrite(task, file, base, length, offset + done)
+                )
+                written = pending if type(pending) is int else await pending  # type: ignore[misc]
+                done += written
+                if written < length:
+                    break
+    except KernelError:
+        if not done:
+            raise
+    return done
