@@ -20,6 +20,7 @@ from jefeos.errors import Errno, KernelError
 from jefeos.proc.credentials import Credentials, Limits, RLimit, Usage, default_rlimits
 from jefeos.proc.namespaces import SystemNames
 from jefeos.proc.signals import (
+    SYNCHRONOUS,
     ActionFlags,
     Default,
     PendingSignals,
@@ -27,6 +28,7 @@ from jefeos.proc.signals import (
     SignalCode,
     SignalHandlers,
     SignalInfo,
+    bit,
     default_action,
 )
 from jefeos.proc.task import Task, TaskState, Work
@@ -133,9 +135,10 @@ class Process:
 
     # -- stop and continue ---------------------------------------------------------------------------------
 
-    def shielded(self, signo: int) -> bool:
-        """Whether a default action must not touch the process: pid 1 has no defaults (kill(2), NOTES)."""
-        return self.pid == 1 and signo not in (Signal.SIGSEGV, Signal.SIGBUS, Signal.SIGILL, Signal.SIGFPE)
+    def shielded(self, info: SignalInfo) -> bool:
+        """Whether a default action must not touch the process: pid 1 has none (kill(2), NOTES) but for own faults."""
+        is_fault = info.code > SignalCode.SI_USER and bit(info.signo) & SYNCHRONOUS
+        return self.pid == 1 and not is_fault
 
     def may_stop(self, signo: int) -> bool:
         """POSIX: terminal stop signals do nothing to an orphaned process group."""

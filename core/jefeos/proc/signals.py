@@ -301,7 +301,7 @@ class Signals:
                 continue
             if action.handler == SIG_DFL:
                 default = default_action(info.signo)
-                if default in (Default.IGNORE, Default.CONTINUE) or process.shielded(info.signo):
+                if default in (Default.IGNORE, Default.CONTINUE) or process.shielded(info):
                     continue
                 if default is Default.STOP:
                     if not process.may_stop(info.signo):
@@ -325,7 +325,7 @@ class Signals:
                 return True
             if process.handlers.get(signo).handler == SIG_DFL:
                 default = default_action(signo)
-                if default is Default.CONTINUE or process.shielded(signo):
+                if default is Default.CONTINUE or process.shielded(info):
                     return True
                 if default is Default.STOP:
                     if process.may_stop(signo):

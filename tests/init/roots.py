@@ -1,0 +1,59 @@
+"""Roots to boot an init from: the Alpine archive with another inittab, and a Debian made by debootstrap."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import subprocess
+import tarfile
+from pathlib import Path
+
+INITTAB = b"""\
+::sysinit:/bin/echo sysinit-ran
+::wait:/bin/echo wait-ran
+::respawn:/sbin/getty 38400 console
+::ctrlaltdel:/sbin/reboot
+::shutdown:/bin/echo shutdown-ran
+"""
+ASKING_INITTAB = b"""\
+::askfirst:-/bin/sh
+::ctrlaltdel:/sbin/reboot
+"""
+
+
+def alpine_with(archive: str, folder: Path, files: dict[str, bytes]) -> str:
+    """A copy of the archive with more files at its end, which count. Root may log in without a password."""
+    target = folder / "alpine.tar"
+    data = gzip.decompress(Path(archive).read_bytes())
+    target.write_bytes(data)
+    with tarfile.open(fileobj=io.BytesIO(data)) as old:
+        shadow = old.extractfile("./etc/shadow")
+        assert shadow is not None
+        content = shadow.read().replace(b"root:*:", b"root::")
+    with tarfile.open(target, "a") as new:
+        for name, text in {"etc/shadow": content, **files}.items():
+            member = tarfile.TarInfo(f"./{name}")
+            member.size = len(text)
+            new.addfile(member, io.BytesIO(text))
+    return str(target)
+
+
+def make_debian(debootstrap: str, folder: Path) -> str:
+    """A minimal Debian with sysvinit and OpenRC. Root may log in without a password."""
+    packages = "openrc,sysvinit-core,busybox,dash,python3-minimal"
+    done = subprocess.run(
+        [debootstrap, "--variant=minbase", f"--include={packages}", "bookworm", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        # It takes the first of alternative dependencies, sysv-rc, which does not go with openrc. All else is unpacked.
+        _inside(folder, "dpkg", "--force-depends", "--configure", "-a")
+    _inside(folder, "passwd", "-d", "root")
+    return str(folder)
+
+
+def _inside(root: Path, *command: str) -> None:
+    done = subprocess.run(["chroot", str(root), *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
