@@ -22,6 +22,7 @@ HEAD = r"""
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 #define CHECK(what) if (!(what)) { printf("%s: errno %d\n", #what, errno); return 1; }
@@ -69,7 +70,23 @@ WRITEV = r"""
 """
 
 
-@pytest.mark.parametrize("body", [PUNCH, MINCORE, WRITEV], ids=["punch-hole", "mincore", "writev"])
+SENDMSG = r"""
+    enum { PIECES = 1024, LENGTH = 1 << 20 };
+    char *memory = mmap(0, LENGTH, 3, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct iovec vector[PIECES];
+    for (int i = 0; i < PIECES; i++) { vector[i].iov_base = memory; vector[i].iov_len = LENGTH; }
+    struct msghdr message = { .msg_iov = vector, .msg_iovlen = PIECES };
+    int pair[2];
+    CHECK(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair) == 0)
+    CHECK(sendmsg(pair[0], &message, MSG_DONTWAIT) == -1 && errno == EMSGSIZE)
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0)
+    CHECK(sendmsg(pair[0], &message, MSG_DONTWAIT) > 65536)
+"""
+
+
+@pytest.mark.parametrize(
+    "body", [PUNCH, MINCORE, WRITEV, SENDMSG], ids=["punch-hole", "mincore", "writev", "sendmsg"]
+)
 def test_huge_ranges_take_no_time(jefeos_boot: Callable[..., System], tmp_path: Path, body: str) -> None:
     compiler = shutil.which("gcc")
     if compiler is None:

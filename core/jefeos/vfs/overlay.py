@@ -60,6 +60,7 @@ class OverlayFs(Tmpfs):
         self._root = root
 
     def new_inode(self, mode: int, uid: int, gid: int, rdev: int = 0) -> TmpfsInode:
+        self.require_inode()
         return OverlayInode(self, self.next_ino(), mode, uid, gid, rdev=rdev)
 
     def from_lower(self, lower: Inode) -> OverlayInode:

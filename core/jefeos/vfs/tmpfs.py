@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 UNLIMITED_BYTES = 1 << 40
 
+XATTR_BYTES_PER_INODE = 512  # how much of them there may be, on average
+XATTR_OVERHEAD_BYTES = 128  # what each takes besides its name and value
+
 
 class Tmpfs(Filesystem):
     """Files in memory, up to ``size_limit`` bytes of contents (None: half of the guest's RAM)."""
@@ -55,7 +58,11 @@ class Tmpfs(Filesystem):
             size_limit = page_cache.frames.total * PAGE_SIZE // 2 if page_cache is not None else UNLIMITED_BYTES
         self.page_limit = size_limit // PAGE_SIZE
         self.pages_used = 0
+        # As Linux's nr_inodes and its bound on attributes: both are in the host's memory, not in frames.
+        self.inode_limit = page_cache.frames.total // 2 if page_cache is not None else UNLIMITED_BYTES // PAGE_SIZE
         self.inodes_used = 0
+        self.xattr_bytes_limit = self.inode_limit * XATTR_BYTES_PER_INODE
+        self.xattr_bytes_used = 0
         self._next_ino = 1
         self._root = self.new_inode(S_IFDIR | root_mode, 0, 0)
 
@@ -64,8 +71,14 @@ class Tmpfs(Filesystem):
         return self._root
 
     def new_inode(self, mode: int, uid: int, gid: int, rdev: int = 0) -> TmpfsInode:
-        """A node without a name."""
+        """A node without a name. Raises KernelError(ENOSPC)."""
+        self.require_inode()
         return TmpfsInode(self, self.next_ino(), mode, uid, gid, rdev=rdev)
+
+    def require_inode(self) -> None:
+        """Raises KernelError(ENOSPC) if there are as many nodes as there may be."""
+        if self.inodes_used >= self.inode_limit:
+            raise KernelError(Errno.ENOSPC)
 
     def next_ino(self) -> int:
         """A fresh inode number."""
@@ -76,7 +89,7 @@ class Tmpfs(Filesystem):
 
     def statfs(self) -> FilesystemStat:
         free = min(max(self.page_limit - self.pages_used, 0), self.page_limit)
-        files = self.page_limit
+        files = self.inode_limit
         return FilesystemStat(self.magic, PAGE_SIZE, self.page_limit, free, free, files,
                               max(files - self.inodes_used, 0), NAME_MAX, self.device)
 
@@ -129,8 +142,9 @@ class TmpfsInode(Inode):
         return inode
 
     def mkdir(self, name: bytes, mode: int, uid: int, gid: int) -> Inode:
+        inode = self._enter(name, self.fs.new_inode(mode, uid, gid))
         self.nlink += 1
-        return self._enter(name, self.fs.new_inode(mode, uid, gid))
+        return inode
 
     def symlink(self, name: bytes, target: bytes, uid: int, gid: int) -> Inode:
         inode = self.fs.new_inode(S_IFLNK | 0o777, uid, gid)
@@ -312,6 +326,9 @@ class TmpfsInode(Inode):
         if self._mapping is not None:
             self.fs.pages_used -= self._mapping.resident
         self.fs.inodes_used -= 1
+        for name, value in (self.xattrs or {}).items():
+            self.fs.xattr_bytes_used -= len(name) + len(value) + XATTR_OVERHEAD_BYTES
+        self.xattrs = None
         super().evict()
 
     def evict_tree(self) -> None:
@@ -340,6 +357,11 @@ class TmpfsInode(Inode):
             raise KernelError(Errno.EEXIST)
         if flags & XATTR_REPLACE and name not in self.xattrs:
             raise KernelError(Errno.ENODATA)
+        fs, before = self.fs, self.xattrs.get(name)
+        more = len(value) - len(before) if before is not None else len(value) + len(name) + XATTR_OVERHEAD_BYTES
+        if more > 0 and fs.xattr_bytes_used + more > fs.xattr_bytes_limit:
+            raise KernelError(Errno.ENOSPC)
+        fs.xattr_bytes_used += more
         self.xattrs[name] = value
         self.ctime_ns = self.fs.clock.realtime_ns()
 
@@ -349,5 +371,5 @@ class TmpfsInode(Inode):
     def remove_xattr(self, name: bytes) -> None:
         if not self.xattrs or name not in self.xattrs:
             raise KernelError(Errno.ENODATA)
-        del self.xattrs[name]
+        self.fs.xattr_bytes_used -= len(self.xattrs.pop(name)) + len(name) + XATTR_OVERHEAD_BYTES
         self.ctime_ns = self.fs.clock.realtime_ns()

@@ -338,3 +338,27 @@ def test_device_numbers() -> None:
     for major, minor in ((0, 0), (1, 3), (136, 7), (4095, 255), (5000, 70000), (0xFFFFFFFF, 0xFFFFFFFF)):
         device = f.make_device(major, minor)
         assert (f.device_major(device), f.device_minor(device)) == (major, minor)
+
+
+def test_nodes_and_attributes_are_bounded(world: Any) -> None:
+    """They are in the host's memory: without a bound a guest filled it with links and attributes."""
+    fs = world.tmpfs()
+    fs.inode_limit, fs.xattr_bytes_limit = fs.inodes_used + 2, 1000
+    world.vfs.mkdir(world.root, b"/m", 0o755)
+    world.vfs.mount(fs, b"/m")
+    for _ in range(5):  # what is removed counts no more
+        world.vfs.mkdir(world.root, b"/m/d", 0o755)
+        world.vfs.symlink(world.root, b"x" * 4000, b"/m/l")
+        assert errno_of(world.vfs.mkdir, world.root, b"/m/e", 0o755) == Errno.ENOSPC
+        assert errno_of(world.vfs.mkdir, world.root, b"/m/" + b"n" * 300, 0o755) == Errno.ENAMETOOLONG
+        assert fs.root.nlink == 3
+        inode = fs.root.lookup(b"d")
+        inode.set_xattr(b"user.a", b"v" * 700, 0)
+        inode.set_xattr(b"user.a", b"v" * 600, 0)
+        assert errno_of(inode.set_xattr, b"user.b", b"v" * 300, 0) == Errno.ENOSPC
+        inode.remove_xattr(b"user.a")
+        inode.set_xattr(b"user.b", b"v" * 700, 0)
+        world.vfs.rmdir(world.root, b"/m/d")
+        world.vfs.unlink(world.root, b"/m/l")
+        assert fs.xattr_bytes_used == 0
+    assert world.vfs.statfs(world.root, b"/m").files_free == 2

@@ -33,6 +33,7 @@ MSG_NOSIGNAL: Final = 0x4000
 MSG_WAITFORONE: Final = 0x10000
 MAX_MESSAGES: Final = 1024
 _MMSG_BYTES: Final = 64
+GATHER_MOST: Final = 16 << 20  # bytes that one sendmsg takes: they are in the host's memory while it waits
 
 
 # --- sending --------------------------------------------------------------------------------------------------
@@ -58,11 +59,24 @@ def sendmsg(task: Task, fd: Fd, message: UserPtr, flags: Flags) -> MaybeAwait[in
 def _sendmsg(task: Task, sender: UnixSocket, address: int, flags: int) -> MaybeAwait[int]:
     header = MessageHeader.parse(task.mm.read(address, MessageHeader.size))
     pieces = read_iovecs(task.mm, header.msg_iov, header.msg_iovlen)
+    if sum(length for _, length in pieces) > GATHER_MOST:
+        if sender.kind != SOCK_STREAM:
+            raise KernelError(Errno.EMSGSIZE)
+        pieces = _first_bytes(pieces, GATHER_MOST)
     data = b"".join(task.mm.read(base, length) for base, length in pieces if length)
     target = _target(task, sender, header.msg_name, header.msg_namelen)
     files, identity = read_control(task, header.msg_control, header.msg_controllen)
     message = Message(data, files, identity or identity_of(task), sender.name)
     return _send(task, sender, message, target, flags)
+
+
+def _first_bytes(pieces: list[tuple[int, int]], most: int) -> list[tuple[int, int]]:
+    """The vector up to ``most`` bytes."""
+    first = []
+    for base, length in pieces:
+        first.append((base, min(length, most)))
+        most -= first[-1][1]
+    return first
 
 
 def _target(task: Task, sender: UnixSocket, address: int, length: int) -> UnixSocket | None:
