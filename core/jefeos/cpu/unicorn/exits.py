@@ -16,8 +16,8 @@ no call to set it. So its place in the engine's structure is read from the code 
     80 be <u32> 00      cmp  byte [rsi + …], 0     uc_struct.no_exit_request
 
 Where that code looks different (another processor or compiler), nothing is changed, `Engine.ticks_are_precise` is
-False, and the kernel preempts by limited runs instead. Stops are otherwise noticed at the beginning of each block, which
-every loop passes.
+False, and the kernel preempts by limited runs instead. Stops are otherwise noticed at the beginning of each
+block, which every loop passes.
 
 Counted runs need the calls: the counter stops between two instructions of a block. So the switch is set for runs
 without a limit only; translated code is thrown away whenever the kind of run changes.
