@@ -32,8 +32,8 @@ GIB = 1 << 30
 DEFAULT_RAM_BYTES = 256 * MIB
 #: Below this, page tables, the engine's reserved frames and one libc do not fit.
 MINIMUM_RAM_BYTES = 8 * MIB
-#: The engine maps guest RAM as one block below the first gap of the x86-64 physical map.
-MAXIMUM_RAM_BYTES = 64 * GIB
+#: The engine loads 32 bits of CR3, so page tables must lie below this.
+MAXIMUM_RAM_BYTES = 4 * GIB
 PAGE_BYTES = 4096
 
 DEFAULT_MAX_PROCESSES = 4096

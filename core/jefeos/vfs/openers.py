@@ -25,5 +25,5 @@ def open_inode(inode: Inode, flags: int, context: OpenContext) -> MaybeAwait[Fil
     if kind == S_IFIFO:
         from jefeos.vfs.pipe import open_fifo
 
-        return open_fifo(inode, flags, context.path)
+        return open_fifo(inode, flags, context.path, context.vfs.buffers)
     raise KernelError(Errno.ENXIO)

@@ -10,6 +10,8 @@ Rules: a read waits only while the pipe is empty and a writer exists; no writer 
 PIPE_BUF bytes goes in whole or not at all; a longer one may be cut. No reader means EPIPE (the system-call layer
 sends SIGPIPE). Both ends count their open files, FIFOs per inode; opening one end of a FIFO waits for the other.
 
+Every pipe claims its capacity of the kernel's `BufferAccount`, and gives it back when it goes.
+
 Unlike Linux, capacity is counted in bytes, not in pages: a pipe holds exactly its capacity whatever the size of
 the writes.
 """
@@ -39,6 +41,7 @@ from jefeos.vfs.inode import AnonymousInode, Inode, OpenContext
 
 if TYPE_CHECKING:
     from jefeos.sched.wait import MaybeAwait
+    from jefeos.vfs.buffers import BufferAccount
     from jefeos.vfs.inode import Filesystem
     from jefeos.vfs.path import Path
 
@@ -51,14 +54,16 @@ PRIVILEGED_CAPACITY_BYTES = 1 << 31
 class Pipe:
     """The buffer between the two ends, and who is there."""
 
-    __slots__ = ("chunks", "offset", "count", "capacity", "readers", "writers", "read_queue", "write_queue",
+    __slots__ = ("account", "chunks", "offset", "count", "capacity", "readers", "writers", "read_queue", "write_queue",
                  "reader_opens", "writer_opens", "open_queue")
 
-    def __init__(self, capacity: int = DEFAULT_CAPACITY_BYTES) -> None:
+    def __init__(self, account: BufferAccount) -> None:
+        self.account = account
+        self.capacity = 0  # nothing to give back if the claim fails
+        self.capacity = account.claim_capacity(DEFAULT_CAPACITY_BYTES, MINIMUM_CAPACITY_BYTES)
         self.chunks: deque[bytes] = deque()
         self.offset = 0  # how much of the first chunk was read already
         self.count = 0
-        self.capacity = capacity
         self.readers = 0
         self.writers = 0
         self.read_queue = WaitQueue()  # woken when there is something to read, or nobody left to write
@@ -67,6 +72,9 @@ class Pipe:
         self.reader_opens = 0
         self.writer_opens = 0
         self.open_queue = WaitQueue()
+
+    def __del__(self) -> None:
+        self.account.give_back(self.capacity)
 
     def take(self, limit: int) -> bytes:
         """Removes up to ``limit`` bytes from the front. The pipe is not empty (hot path)."""
@@ -163,6 +171,10 @@ class Pipe:
             raise KernelError(Errno.EPERM)
         if rounded < self.count:
             raise KernelError(Errno.EBUSY)
+        if rounded > self.capacity:
+            self.account.claim(rounded - self.capacity, Errno.EPERM)
+        else:
+            self.account.give_back(self.capacity - rounded)
         self.capacity = rounded
         self.write_queue.wake_all()
         return rounded
@@ -307,21 +319,21 @@ class PipeFile(File):
 class PipeInode(AnonymousInode):
     """The inode of an unnamed pipe. Opening it again (through /proc/PID/fd) makes another end."""
 
-    def __init__(self, fs: Filesystem, ino: int, uid: int, gid: int) -> None:
+    def __init__(self, fs: Filesystem, ino: int, uid: int, gid: int, account: BufferAccount) -> None:
         super().__init__(fs, ino, S_IFIFO | 0o600, uid, gid)
-        self.pipe = Pipe()
+        self.pipe = Pipe(account)
 
     def open(self, flags: int, context: OpenContext) -> MaybeAwait[File]:
         assert self.pipe is not None
         return PipeFile(self, flags, context.path, self.pipe)
 
 
-def open_fifo(inode: Inode, flags: int, path: Path | None) -> MaybeAwait[File]:
+def open_fifo(inode: Inode, flags: int, path: Path | None, account: BufferAccount) -> MaybeAwait[File]:
     """Opens one end of a FIFO (fifo(7)): waits for the other one, unless O_NONBLOCK (a reader is let in at once, a
     writer gets ENXIO while nobody reads) or O_RDWR."""
     pipe = inode.pipe
     if pipe is None:
-        pipe = inode.pipe = Pipe()
+        pipe = inode.pipe = Pipe(account)
     access = flags & O_ACCMODE
     if access == O_WRONLY and flags & O_NONBLOCK and not pipe.readers:
         if not pipe.writers and not pipe.open_queue:

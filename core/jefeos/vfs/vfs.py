@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from jefeos.errors import Errno, KernelError
 from jefeos.vfs.attributes import AttributeCalls
+from jefeos.vfs.buffers import DEFAULT_LIMIT_BYTES, BufferAccount
 from jefeos.vfs.devices import DeviceRegistry
 from jefeos.vfs.file import File, PathFile, drop_set_id
 from jefeos.vfs.flags import (
@@ -45,7 +46,7 @@ from jefeos.vfs.flags import (
     X_OK,
     MountFlags,
 )
-from jefeos.vfs.inode import Clock, Inode, OpenContext
+from jefeos.vfs.inode import PAGE_SIZE, Clock, Inode, OpenContext
 from jefeos.vfs.locks import LockManager
 from jefeos.vfs.lookup import Walk, resolve_cached
 from jefeos.vfs.mounts import MountTable
@@ -77,6 +78,8 @@ class Vfs(MountTable, AttributeCalls):
         super().__init__(clock)
         self.page_cache = page_cache
         self.devices = DeviceRegistry()
+        limit = page_cache.frames.total * PAGE_SIZE // 4 if page_cache is not None else DEFAULT_LIMIT_BYTES
+        self.buffers = BufferAccount(limit)
         self.locks = LockManager()
 
     # --- open ----------------------------------------------------------------------------------------------
@@ -193,7 +196,7 @@ class Vfs(MountTable, AttributeCalls):
     def pipe(self, task: Actor, flags: int = 0) -> tuple[PipeFile, PipeFile]:
         """pipe2(2): the reading and the writing end. ``flags``: O_NONBLOCK (and O_CLOEXEC, for the caller)."""
         fs = self.anonymous_fs
-        inode = PipeInode(fs, fs.next_ino(), task.creds.fsuid, task.creds.fsgid)
+        inode = PipeInode(fs, fs.next_ino(), task.creds.fsuid, task.creds.fsgid, self.buffers)
         inode.nlink = 1
         path = self.anonymous_path(inode, b"pipe:[%d]" % inode.ino)
         pipe = inode.pipe

@@ -10,6 +10,7 @@ import pytest
 from jefeos.errors import Errno, KernelError
 from jefeos.sched.wait import Interrupted
 from jefeos.vfs import flags as f
+from jefeos.vfs.buffers import BufferAccount
 from jefeos.vfs.pipe import DEFAULT_CAPACITY_BYTES, Pipe
 
 
@@ -163,7 +164,7 @@ def test_readers_leave_a_waiting_writer(ends: Any, start: Any) -> None:
 
 
 def test_resize() -> None:
-    pipe = Pipe()
+    pipe = Pipe(BufferAccount())
     assert pipe.resize(1) == 4096
     assert pipe.resize(5000) == 8192
     pipe.put(b"x" * 5000)

@@ -242,6 +242,7 @@ class UnixSocket(File):
         return len(message.data) <= self.room
 
     def _take_in(self, message: Message) -> int:
+        self.kernel.vfs.buffers.claim(len(message.data))
         self.messages.append(message)
         self.count += len(message.data)
         self.queue.wake_all()
@@ -321,6 +322,7 @@ class UnixSocket(File):
         return taken
 
     def _made_room(self, count: int) -> None:
+        self.kernel.vfs.buffers.give_back(count)
         self.count -= count
         self.room_queue.wake_all()
 
@@ -401,6 +403,8 @@ class UnixSocket(File):
             release_files(message.files)
         unread = bool(self.messages)
         self.messages.clear()
+        self.kernel.vfs.buffers.give_back(self.count)
+        self.count = 0
         for connection in list(self.backlog):
             connection.unref()
         self.backlog.clear()
