@@ -123,7 +123,7 @@ class Session:
                 if _is_terminal(0):
                     self._line_end = "\r\n"  # raw mode: a line feed alone would not go back to column 1
             process = self._start(argv, cwd)
-            borrowed.enter_context(_interrupts_go_to(kernel, process))
+            borrowed.enter_context(_signals_go_to(kernel, process))
             status = kernel.run_until_exit(process)
         self._line_end = "\n"
         if self.config.stats:
@@ -269,10 +269,12 @@ def _is_terminal(descriptor: int) -> bool:
 
 
 @contextmanager
-def _interrupts_go_to(kernel: Kernel, process: Process) -> Iterator[None]:
-    """The host's ^C becomes the guest's: where no terminal is attached, it arrives as a signal to us.
+def _signals_go_to(kernel: Kernel, process: Process) -> Iterator[None]:
+    """The host's ^C becomes the guest's: where no terminal is attached, it arrives as a signal to us. SIGTERM ends
+    the run.
 
-    It is handed over through the loop, between two slices of the guest; three in a row stop JefeOS itself.
+    Both are handed over through the loop, between two slices of the guest: what a handler raises inside a callback
+    of the engine may be lost. Three ^C in a row stop JefeOS itself.
     """
     import signal
 
@@ -290,14 +292,21 @@ def _interrupts_go_to(kernel: Kernel, process: Process) -> Iterator[None]:
             raise KeyboardInterrupt
         kernel.loop.call_soon_threadsafe(deliver)
 
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # whoever started us wants it so
-        yield
-        return
-    before = signal.signal(signal.SIGINT, interrupted)
+    def end() -> None:
+        raise SystemExit(TERMINATED_STATUS)
+
+    def terminated(_number: int, _frame: object) -> None:
+        kernel.loop.call_soon_threadsafe(end)
+
+    handlers = {signal.SIGTERM: terminated}
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # else whoever started us wants it so
+        handlers[signal.SIGINT] = interrupted
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler_before in before.items():
+            signal.signal(number, handler_before)
 
 
 def _exit_on_termination() -> None:

@@ -249,11 +249,15 @@ class HostTerminal:
             self._loop.call_soon_threadsafe(self._resized)
 
         def ended(number: int, _frame: object) -> None:
-            self.restore()
-            os.kill(os.getpid(), number)
+            self._loop.call_soon_threadsafe(self._ended, number)
 
         for number, handler in ((signal.SIGWINCH, changed), (signal.SIGTERM, ended), (signal.SIGHUP, ended)):
             self._saved_handlers[number] = signal.signal(number, handler)
+
+    def _ended(self, number: int) -> None:
+        """In the loop, never in the handler itself: what that raises is lost inside a callback of the engine."""
+        self.restore()
+        os.kill(os.getpid(), number)
 
     def _went_away(self) -> None:
         self._tty.hang_up(gone=True)
