@@ -126,6 +126,8 @@ class Session:
             borrowed.enter_context(_signals_go_to(kernel, process))
             status = kernel.run_until_exit(process)
         self._line_end = "\n"
+        if cause := _cause_of_death(process):
+            self.print_line(f"jefeos: {os.fsdecode(argv[0])}: {cause}")
         if self.config.stats:
             self._print_statistics()
         assert status is not None  # None is a time-out, and none was given
@@ -251,6 +253,16 @@ def _why_not_started(kernel: Kernel, program: bytes, cwd: bytes, error: KernelEr
     elif error.errno == Errno.ENOENT and kernel.config.root is None:
         phrase += " (no --root was given, so there is only the built-in system)"
     return f"{name}: {phrase}"
+
+
+def _cause_of_death(process: Process) -> str | None:
+    """What to say of a first program that a signal of the dumping kind ended: the user has no shell that would."""
+    from jefeos.proc.signals import Default, default_action, signal_name
+
+    if not process.killed_by or default_action(process.killed_by) is not Default.CORE:
+        return None
+    place = "" if process.fault_address is None else f" at address 0x{process.fault_address:x}"
+    return f"killed by {signal_name(process.killed_by)}{place}"
 
 
 def _exists(kernel: Kernel, path: bytes) -> bool:

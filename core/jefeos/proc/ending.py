@@ -56,10 +56,11 @@ class Endings:
         process = task.process
         process.set_killed(info.signo)
         if info.signo in FAULT_SIGNALS and info.code != SignalCode.SI_USER:
-            self.kernel.log.debug(
-                "pid %d (%s): %s at address 0x%x, error code %d",
-                process.pid,
+            process.fault_address = info.address
+            self.kernel.log.info(
+                "%s[%d]: %s at address 0x%x, error code %d",
                 process.name.decode("utf-8", "replace"),
+                process.pid,
                 signal_name(info.signo),
                 info.address,
                 info.error_code,

@@ -99,6 +99,8 @@ class Process:
     state: ProcessState = ProcessState.ALIVE
     exit_code: int = 0
     killed_by: int = 0
+    fault_address: int | None = None
+    """Where it touched what it may not, if that is what killed it."""
     dumped_core: bool = False
     stop_signal: int = 0
     stop_reported: bool = True

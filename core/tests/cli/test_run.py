@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pexpect
 import pytest
-from jefeos.testing.programs import SPINS, exits, kills_itself
+from jefeos.testing.programs import SPINS, elf, exits, kills_itself
 
 JEFEOS = [sys.executable, "-m", "jefeos.cli"]
 
@@ -43,6 +43,13 @@ def test_exit_status(program: Callable[..., str], status: int) -> None:
 @pytest.mark.parametrize("signo", [signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV])
 def test_death_by_signal_is_128_and_its_number(program: Callable[..., str], signo: int) -> None:
     assert jefeos("run", program(kills_itself(signo))).returncode == 128 + signo
+
+
+def test_a_crash_is_told_in_one_line(program: Callable[..., str]) -> None:
+    wild = program(elf(b"\xa1" + (0x123456789).to_bytes(8, "little")))  # movabs eax, [0x123456789]
+    done = jefeos("run", wild)
+    line = f"jefeos: {wild}: killed by SIGSEGV at address 0x123456789\n"
+    assert (done.returncode, done.stderr.decode()) == (139, line)
 
 
 def test_not_found_is_127(tmp_path: Path) -> None:
