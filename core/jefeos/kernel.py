@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from jefeos.hookspecs import Applet
     from jefeos.mm.manager import MemoryManager
     from jefeos.personality import Personality
+    from jefeos.syscall.table import SyscallTable
     from jefeos.syscall.trace import Tracer
     from jefeos.vfs.file import File
     from jefeos.vfs.fstype import FilesystemType
@@ -331,25 +333,28 @@ class Kernel:
         self.engine.close()
 
     def statistics(self) -> dict[str, Any]:
-        """Counts since boot: system calls by name, unknown ones, switches, memory."""
-        named: dict[str, int] = {}
-        unknown: dict[str, int] = {}
-        for personality in self.personalities:
-            table = personality.table
-            for number, count in self.executor.call_counts.items():
-                named[table.name(number)] = named.get(table.name(number), 0) + count
-            for number, count in table.unknown.items():
-                unknown[table.name(number)] = unknown.get(table.name(number), 0) + count
-        info = self.memory.info()
+        """Counts since boot: system calls by name (all, those that succeeded and failed, those without a handler),
+        switches, memory."""
+        calls = self.executor.calls
         return {
-            "system_calls": dict(sorted(named.items(), key=lambda item: (-item[1], item[0]))),
-            "unknown_calls": unknown,
+            "system_calls": self._by_name(lambda table: calls.begun),
+            "succeeded_calls": self._by_name(lambda table: calls.succeeded),
+            "failed_calls": self._by_name(lambda table: calls.failed),
+            "unknown_calls": self._by_name(lambda table: table.unknown),
             "context_switches": self.executor.switches,
             "processes_created": self.processes.created,
             "uptime_ns": self.clock.uptime_ns(),
-            "memory": info,
+            "memory": self.memory.info(),
             "kernel_bugs": self.bugs,
         }
+
+    def _by_name(self, counts_of: Callable[[SyscallTable], Counter[int]]) -> dict[str, int]:
+        """Counts by the names of system calls, the greatest first."""
+        named: Counter[str] = Counter()
+        for personality in self.personalities:
+            for number, count in counts_of(personality.table).items():
+                named[personality.table.name(number)] += count
+        return dict(sorted(named.items(), key=lambda item: (-item[1], item[0])))
 
 
 def boot_kernel(

@@ -199,8 +199,9 @@ class Session:
             f"jefeos: {sum(calls.values())} system calls, {numbers['processes_created']} processes,"
             f" {numbers['context_switches']} switches, {numbers['uptime_ns'] / 1e9:.3f} s"
         )
+        failed: dict[str, int] = numbers["failed_calls"]
         for name, count in calls.items():
-            self.print_line(f"{count:>12}  {name}")
+            self.print_line(f"{count:>12}  {name}" + (f": {failed[name]} failed" if name in failed else ""))
         for name, count in sorted(unknown.items()):
             self.print_line(f"{count:>12}  {name}: not implemented (ENOSYS)")
 

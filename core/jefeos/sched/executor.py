@@ -39,7 +39,7 @@ from jefeos.proc.signals import (
 )
 from jefeos.proc.task import Task, TaskState, Work
 from jefeos.sched.clock import VirtualClock
-from jefeos.sched.traps import Traps
+from jefeos.sched.traps import CallCounts, Traps
 from jefeos.sched.wait import OUTSIDE, Interrupted, Park, Restart
 
 if TYPE_CHECKING:
@@ -71,17 +71,16 @@ class Executor(Traps):
         self.current: Task | None = None
         self.loaded: Task | None = None
         self.switches = 0
-        self.call_counts: dict[int, int] = {}
-        """Calls by number, counted while tracing or statistics are on."""
+        self.calls = CallCounts()
         self._entries: list[Entry] = []
         self._queued = False
         self._in_turn = False
         self._clock = kernel.clock if isinstance(kernel.clock, VirtualClock) else None
         self._limited = self._clock is not None or not self.engine.ticks_are_precise
         """Time slices are counted in instructions: exact, and slower than a tick."""
-        observed = kernel.tracer is not None or kernel.config.stats
+        self.observed = kernel.tracer is not None or kernel.config.stats
         self.engine.attach(
-            syscall=self._observed_syscall if observed else self._syscall,
+            syscall=self._observed_syscall if self.observed else self._syscall,
             page_fault=self._page_fault,
             exception=self._exception,
             interrupt=self._interrupt,
@@ -284,8 +283,10 @@ class Executor(Traps):
             return self._before_user_mode(task)
         if value is not None:
             task.result = int(value)
-        if tracer is not None:
-            tracer.exit(task, task.result)
+        if self.observed:
+            self.calls.ended(task.syscall_number, task.result)
+            if tracer is not None:
+                tracer.exit(task, task.result)
         return True
 
     # -- before user mode: death, stop, signals ----------------------------------------------------------------

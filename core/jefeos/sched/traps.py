@@ -10,6 +10,7 @@ and the process dies of SIGSYS.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,6 +38,27 @@ _VECTORS: Final = {
 }
 """CPU exception to signal, as arch/x86 traps do; everything else is SIGSEGV."""
 _PAGE_FAULT_VECTOR: Final = 14
+MAX_ERRNO: Final = 4095
+"""Results from -4095 to -1 are errors; other negative ones are addresses or values."""
+
+
+class CallCounts:
+    """System calls by number, counted while tracing or statistics are on.
+
+    A call that has begun has succeeded, failed, or not ended: ``exit``, and what its thread died in.
+    """
+
+    def __init__(self) -> None:
+        self.begun: Counter[int] = Counter()
+        self.succeeded: Counter[int] = Counter()
+        self.failed: Counter[int] = Counter()
+
+    def ended(self, number: int, result: int | None) -> None:
+        """``result`` is negative for an error, None for a call that went on elsewhere (execve, rt_sigreturn)."""
+        if result is not None and -MAX_ERRNO <= result < 0:
+            self.failed[number] += 1
+        else:
+            self.succeeded[number] += 1
 
 
 class Traps:
@@ -44,7 +66,7 @@ class Traps:
 
     kernel: Kernel
     current: Task | None
-    call_counts: dict[int, int]
+    calls: CallCounts
     _entries: list[Entry]
 
     def _syscall(self, number: int, a0: int, a1: int, a2: int, a3: int, a4: int, a5: int) -> int | None:
@@ -105,15 +127,17 @@ class Traps:
         self, number: int, a0: int, a1: int, a2: int, a3: int, a4: int, a5: int
     ) -> int | None:
         """`_syscall` while tracing or counting."""
-        self.call_counts[number] = self.call_counts.get(number, 0) + 1
+        self.calls.begun[number] += 1
         tracer = self.kernel.tracer
-        if tracer is None:
-            return self._syscall(number, a0, a1, a2, a3, a4, a5)
         task: Task = self.current  # type: ignore[assignment]
-        tracer.enter(task, number, (a0, a1, a2, a3, a4, a5))
+        if tracer is not None:
+            tracer.enter(task, number, (a0, a1, a2, a3, a4, a5))
         result = self._syscall(number, a0, a1, a2, a3, a4, a5)
         if task.coroutine is None and not task.work & Work.EXIT:
-            tracer.exit(task, result if result is not None else task.result)
+            answer = result if result is not None else task.result
+            self.calls.ended(number, answer)
+            if tracer is not None:
+                tracer.exit(task, answer)
         return result
 
     def _page_fault(self, address: int, error_code: int) -> bool:

@@ -75,6 +75,24 @@ def exhausts_the_stack(task: Any, argument: Int) -> int:
     return exhausts_the_stack(task, argument)
 
 
+@syscall("even")
+def even(task: Any, argument: Int) -> int:
+    if argument % 2:
+        raise KernelError(5)
+    return argument
+
+
+@syscall("even_later")
+async def even_later(task: Any, argument: Int) -> int:
+    await WaitQueue().wait(1_000_000)
+    return even(task, argument)
+
+
+@syscall("even_at_once")
+async def even_at_once(task: Any, argument: Int) -> int:
+    return even(task, argument)
+
+
 BROKEN = [explode, explode_later, explode_at_once, explode_outside, nonsense, nonsense_later, waits_for_nothing]
 
 
@@ -253,5 +271,20 @@ def test_call_counts_and_switches(jefeos_boot: Callable[..., System]) -> None:
         system.write_file("/bin/fine", exits(0), 0o755)
         assert system.run(["/bin/fine"]).status == 0
     assert plain.statistics()["system_calls"] == {}
-    assert counting.statistics()["system_calls"] == {"exit": 1}
+    statistics = counting.statistics()
+    assert statistics["system_calls"] == {"exit": 1}
+    assert (statistics["succeeded_calls"], statistics["failed_calls"]) == ({}, {})  # it never ended
     assert counting.statistics()["processes_created"] == 1
+
+
+@pytest.mark.parametrize("handler", [even, even_later, even_at_once], ids=lambda handler: handler.__name__)
+def test_calls_are_counted_by_how_they_end(jefeos_boot: Callable[..., System], handler: Any) -> None:
+    system = jefeos_boot(stats=True)
+    system.kernel.personalities[0].table.add(handler, NUMBER)
+    calls = [MOV_EDI + struct.pack("<I", argument) + call(NUMBER) for argument in (1, 2, 4)]
+    system.write_file("/bin/calls", elf(b"".join(calls) + call(SYS_EXIT)), 0o755)
+    assert system.run(["/bin/calls"], timeout=20).status == 4
+    name = handler.__name__
+    statistics = system.statistics()
+    assert statistics["system_calls"] == {name: 3, "exit": 1}
+    assert (statistics["succeeded_calls"], statistics["failed_calls"]) == ({name: 2}, {name: 1})
