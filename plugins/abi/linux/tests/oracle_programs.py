@@ -1,0 +1,73 @@
+"""The programs whose output is compared with the host's Linux, and how one is compiled and run on both sides.
+
+Each program of programs/ makes system calls with good and bad arguments and prints results and errnos. It is linked
+statically, so that both sides run the same instructions. On the host it needs root (chown, mknod, chroot).
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from attrs import frozen
+from jefeos.api import System
+
+PROGRAMS = Path(__file__).parent / "programs"
+TIMEOUT_S = 120
+
+FILE_PROGRAMS = ("transfer", "descriptors", "names", "paths", "events", "terminal", "sockets")
+"""About files; each runs in an empty folder."""
+PROCESS_PROGRAMS = (
+    "handlers",
+    "ipc",
+    "memory_calls",
+    "process_calls",
+    "signal_calls",
+    "storm",
+    "system_calls",
+    "thread_calls",
+    "threading",
+    "time_calls",
+)
+"""About processes; the C library's own start-up, threads and signals are part of what is tested."""
+PROGRAM_NAMES = (*FILE_PROGRAMS, *PROCESS_PROGRAMS)
+
+
+@frozen
+class Outcome:
+    """What a program showed: its lines, and its status (negative: the signal that ended it)."""
+
+    lines: list[str]
+    status: int
+
+
+def compile_program(name: str, compiler: str, folder: Path) -> Path:
+    """A static executable of programs/NAME.c in ``folder``."""
+    target = folder / name
+    if not target.exists():
+        flags = ["-w", "-O1" if name in FILE_PROGRAMS else "-O0", "-static", "-pthread"]
+        subprocess.run([compiler, *flags, "-o", target, PROGRAMS / f"{name}.c"], check=True, timeout=TIMEOUT_S)
+    return target
+
+
+def on_the_host(program: Path, empty_folder: Path) -> Outcome:
+    """Run it here."""
+    cwd = empty_folder if program.name in FILE_PROGRAMS else "/"
+    done = subprocess.run(
+        [program], cwd=cwd, capture_output=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL, check=False
+    )
+    return Outcome(_lines(done.stdout), done.returncode)
+
+
+def on_jefeos(program: Path, system: System) -> Outcome:
+    """Run it on a system with the built-in root."""
+    system.write_file("/program", program.read_bytes(), 0o755)
+    system.write_file("/etc/passwd", b"root:x:0:0::/root:/bin/sh\n")
+    vfs = system.kernel.vfs
+    vfs.mkdir(vfs.as_kernel(), b"/work", 0o755)
+    done = system.run(["/program"], cwd="/work" if program.name in FILE_PROGRAMS else "/", timeout=TIMEOUT_S)
+    return Outcome(_lines(done.stdout), -done.signal if done.signal is not None else done.status)
+
+
+def _lines(output: bytes) -> list[str]:
+    return output.decode("latin-1").splitlines()
