@@ -50,9 +50,14 @@ def spawn(bench: Bench) -> dict[str, Runner | None]:
     return on_every_side(bench, "spawn.c", bench.compile("true.c"))
 
 
-@benchmark("round trip over two pipes", unit="µs")
+@benchmark("round trip over two pipes", unit="µs", limit=40.0)
 def round_trip(bench: Bench) -> dict[str, Runner | None]:
     return on_every_side(bench, "pingpong.c")
+
+
+@benchmark("futex hand-off between two threads", unit="µs", limit=30.0)
+def hand_off(bench: Bench) -> dict[str, Runner | None]:
+    return on_every_side(bench, "handoff.c")
 
 
 @benchmark("8 KB through a pipe", unit="µs")

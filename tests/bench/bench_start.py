@@ -26,6 +26,28 @@ def static_hello(bench: Bench) -> dict[str, Runner | None]:
     }
 
 
+@benchmark("python3 -c pass", unit="s", times_of=("qemu-user", 4.0))
+def python(bench: Bench) -> dict[str, Runner | None]:
+    return _of_the_host(bench, "python3", "-c", "pass")
+
+
+@benchmark("sh: a loop of 1,000 times true", unit="s", limit=4.0)
+def shell_loop(bench: Bench) -> dict[str, Runner | None]:
+    script = bench.scratch / "loop.sh"
+    script.write_text("i=0; while [ $i -lt 1000 ]; do /bin/true; i=$((i+1)); done\n")
+    return _of_the_host(bench, "sh", str(script))
+
+
+def _of_the_host(bench: Bench, name: str, *arguments: str) -> dict[str, Runner | None]:
+    """A program of the host's, timed whole. The host's own Python may be another one than Debian's."""
+    program = bench.peer(f"/usr/bin/{name}")
+    return {
+        "jefeos": bench.whole(*bench.jefeos(), program, *arguments),
+        "qemu-user": bench.whole(bench.peer("qemu-x86_64"), program, *arguments),
+        "native": bench.whole(program, *arguments),
+    }
+
+
 @benchmark("boot of an Alpine root to the first output", unit="s", limit=1.0)
 def alpine(bench: Bench) -> dict[str, Runner | None]:
     shared = os.environ.get("JEFEOS_TEST_DATA") or bench.folder.resolve().parents[2] / "shared" / "data"

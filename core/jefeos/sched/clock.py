@@ -54,8 +54,7 @@ class Clock(ABC):
 class RealClock(Clock):
     """The host's time."""
 
-    def monotonic_ns(self) -> int:
-        return time.monotonic_ns()
+    monotonic_ns = staticmethod(time.monotonic_ns)  # HOT: twice in each turn of a task
 
     def _wall_ns(self) -> int:
         return time.time_ns()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Coroutine
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
 from jefeos.errors import Errno, KernelError
@@ -99,7 +100,7 @@ class Traps:
 
     def _first_step(self, task: Task, result: Any) -> int | None:
         """The handler gave a coroutine: drive it at once; most finish without waiting."""
-        if not isinstance(result, Coroutine):
+        if type(result) is not CoroutineType and not isinstance(result, Coroutine):
             task.result = None if result is None else int(result)
             return task.result if not task.work else None
         try:

@@ -117,6 +117,8 @@ class WaitQueue:
         waiters = self._waiters
         if not waiters:
             return 0
+        if len(waiters) == 1:  # HOT: the other end of a pipe
+            return int(waiters.popitem()[0].wake())
         woken = list(waiters)
         waiters.clear()
         return sum([waiter.wake() for waiter in woken])

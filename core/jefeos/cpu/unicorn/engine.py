@@ -246,7 +246,7 @@ class UnicornEngine(UnicornState):
         """HOT: once a page fault."""
         lib, handle, scratch = self._lib, self._handle, self._scratch
         save, restore, read, stop = lib.context_save, lib.context_restore, lib.read, lib.stop
-        state = self._machine.words_of(scratch)
+        state = self._scratch_words
         layout = self._machine.layout
         in_flight, error_code, is_software = layout.in_flight, layout.error_code, layout.is_software_interrupt
         cr2 = memoryview((ctypes.c_uint64 * 1)()).cast("B").cast("Q")
@@ -386,7 +386,7 @@ class UnicornEngine(UnicornState):
     def _forget_in_flight(self) -> None:
         """At the end of a run the library drops the code at every end address. Each that is not mapped is one more
         exception in flight: after two of them the next page fault would be a triple fault, and not even reported."""
-        state, in_flight = self._machine.words_of(self._scratch), self._machine.layout.in_flight
+        state, in_flight = self._scratch_words, self._machine.layout.in_flight
         self._lib.context_save(self._handle, self._scratch)
         if state[in_flight] != _NOT_IN_FLIGHT:
             state[in_flight] = _NOT_IN_FLIGHT

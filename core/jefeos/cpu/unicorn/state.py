@@ -70,6 +70,7 @@ class UnicornState(Engine):
         self._handle = machine.handle
         self._value = ctypes.c_uint64()
         self._value_at = ctypes.byref(self._value)
+        self._value_word = memoryview(self._value).cast("B").cast("Q")  # quicker to set than the field
         self._ids = [ctypes.c_int(_UC_OF_REG[register]) for register in Reg]
         self._all = (ctypes.c_uint64 * REGISTER_COUNT)()
         self._all_view = memoryview(self._all).cast("B").cast("Q")
@@ -79,6 +80,7 @@ class UnicornState(Engine):
         self._fpu = FpuAccess(lib, machine.handle)
         self._guard = CodeGuard(lib, machine.handle)
         self._scratch = machine.new_context()
+        self._scratch_words = machine.words_of(self._scratch)
         self._pristine = machine.new_context()
         self._kept = machine.new_context()
         self._closed = False
@@ -96,7 +98,8 @@ class UnicornState(Engine):
     def load(self, context: CpuContext) -> None:
         assert isinstance(context, UnicornContext)
         self._lib.context_restore(self._handle, context.pointer)
-        self.set_cr3(context.cr3)
+        if context.cr3 != self.current_cr3:  # threads of one process keep what the TLB holds
+            self.set_cr3(context.cr3)
 
     def reset(self, *, rip: int, rsp: int, cr3: int) -> None:
         self._lib.context_restore(self._handle, self._pristine)
@@ -117,10 +120,10 @@ class UnicornState(Engine):
 
     def get(self, register: int) -> int:
         self._lib.read(self._handle, self._ids[register], self._value_at)
-        return self._value.value
+        return self._value_word[0]
 
     def set(self, register: int, value: int) -> None:
-        self._value.value = value & MASK64
+        self._value_word[0] = value & MASK64
         self._lib.write(self._handle, self._ids[register], self._value_at)
 
     def fpu_state(self) -> bytes:
@@ -141,7 +144,7 @@ class UnicornState(Engine):
         self._load_cr3(self.current_cr3)
 
     def _load_cr3(self, physical_address: int) -> None:
-        self._value.value = physical_address
+        self._value_word[0] = physical_address
         self._lib.write(self._handle, self._cr3_id, self._value_at)
 
     def invalidate_code(self, address: int, length: int) -> None:
