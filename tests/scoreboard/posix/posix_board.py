@@ -1,0 +1,202 @@
+"""Runs each probe on JefeOS and on the host's Linux, each as a process of its own, and compares.
+
+Both sides see the same programs (the host's files, through ``--root /``) and work in /dev/shm, a tmpfs on either, in
+a folder a probe. Compared are standard output, standard error and the status. States of an interface:
+
+==============  ==================================================================
+yes             the probe ran on JefeOS and gave the host's result
+differs         it ran on both, with different results
+libc-has-not    no C library here has the function: neither glibc nor musl
+host-has-not    the utility is not installed on this host, or fails there
+no-probe        nobody has written one
+==============  ==================================================================
+
+``python tests/scoreboard/posix/posix_board.py [NAME ...]`` prints what is not a yes.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import jefeos
+from attrs import frozen
+
+sys.path.insert(0, str(Path(__file__).parent))
+from posix_build import build_all, scripts
+from posix_list import Interface, explained_differences, interfaces
+
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LC_ALL": "C.UTF-8",
+    "TZ": "UTC0",
+    "TERM": "vt100",
+    "USER": "root",
+    "LOGNAME": "root",
+    "PWD": "",
+}
+INPUT = b"first line\nsecond line\n"
+TIMEOUT_S = 20
+#: What the shell says when a command is not there.
+NOT_FOUND = 127
+#: How much of an output that differs is kept.
+KEPT_BYTES = 2000
+
+
+@frozen
+class Outcome:
+    """What a process did."""
+
+    status: int | None
+    output: bytes
+    errors: bytes
+
+
+@frozen
+class Probe:
+    """A program to run: a compiled probe, or a script."""
+
+    name: str
+    argv: list[str]
+    library: str
+
+
+def collect(folder: Path, wanted: Collection[Interface]) -> tuple[dict[tuple[str, str], Probe], set[str]]:
+    """The probes of these interfaces, and the names that are written but that no C library here has."""
+    probes: dict[tuple[str, str], Probe] = {}
+    lacking: set[str] = set()
+    for library in ("glibc", "musl"):
+        for program in build_all(folder, library):
+            lacking.update(program.lacking)
+            for name in program.names:
+                probes.setdefault(("c", name), Probe(name, [str(program.path), name], library))
+    written = scripts()
+    for interface in wanted:
+        if interface.key[0] == "shell" and interface.name in written:
+            script = f"mkdir -p u-{interface.name} && cd u-{interface.name} || exit 99\n{written[interface.name]}"
+            probes[interface.key] = Probe(interface.name, ["/bin/sh", "-c", script], "sh")
+    return probes, lacking
+
+
+def run_on_host(probe: Probe, folder: str) -> Outcome:
+    try:
+        done = subprocess.run(
+            probe.argv,
+            input=INPUT,
+            capture_output=True,
+            timeout=TIMEOUT_S,
+            cwd=folder,
+            env=ENVIRONMENT,
+            start_new_session=True,
+        )
+    except subprocess.TimeoutExpired:
+        return Outcome(None, b"", b"timed out")
+    return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+def run_on_jefeos(system: Any, probe: Probe, folder: str) -> Outcome:
+    try:
+        done = system.run(probe.argv, input=INPUT, timeout=TIMEOUT_S, cwd=folder, env=ENVIRONMENT)
+    except jefeos.ProgramTimeout:
+        return Outcome(None, b"", b"timed out")
+    return Outcome(-done.signal if done.signal else done.status, done.stdout, done.stderr)
+
+
+def run(names: Collection[str] = (), **boot: Any) -> dict[str, Any]:
+    """Run the probes of these interfaces (all where none is named) and say of each what came of it."""
+    started = time.monotonic()
+    wanted = [interface for interface in interfaces() if not names or interface.name in names]
+    explained = explained_differences()
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="posix-") as built, tempfile.TemporaryDirectory(dir="/dev/shm") as place:
+        probes, lacking = collect(Path(built), wanted)
+        with jefeos.boot(**{"root": "/", **boot}) as system:
+            system.run(["/bin/mkdir", "-p", place], timeout=TIMEOUT_S)
+            for interface in wanted:
+                probe = probes.get(interface.key)
+                row: dict[str, Any] = {
+                    "name": interface.name,
+                    "kind": interface.kind,
+                    "header": interface.header,
+                    "option": interface.option,
+                    "mandatory": interface.mandatory,
+                }
+                if probe is None:
+                    row |= {"state": "libc-has-not" if interface.name in lacking else "no-probe", "detail": ""}
+                else:
+                    row |= judge(interface, probe, run_on_host(probe, place), system, place, explained)
+                rows.append(row)
+    return {"rows": rows, "counts": dict(Counter(row["state"] for row in rows)), "seconds": time.monotonic() - started}
+
+
+def judge(
+    interface: Interface,
+    probe: Probe,
+    host: Outcome,
+    system: Any,
+    place: str,
+    explained: dict[tuple[str, str], str],
+) -> dict[str, Any]:
+    """Run it on JefeOS too, unless the host could not."""
+    if probe.library == "sh" and host.status == NOT_FOUND:
+        return {"state": "host-has-not", "detail": host.errors.decode(errors="replace")[:200]}
+    ours = run_on_jefeos(system, probe, place)
+    if ours == host and host.status is not None:
+        return {"state": "yes", "libc": probe.library, "detail": ""}
+    return {
+        "state": "differs",
+        "libc": probe.library,
+        "detail": explained.get(interface.key, ""),
+        "host": shown(host),
+        "jefeos": shown(ours),
+    }
+
+
+def shown(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "status": outcome.status,
+        "stdout": outcome.output[:KEPT_BYTES].decode(errors="replace"),
+        "stderr": outcome.errors[:KEPT_BYTES].decode(errors="replace"),
+    }
+
+
+def board() -> dict[str, Any]:
+    """The scoreboard, in the form that all of them have."""
+    result = run()
+    return {
+        "title": "POSIX.1-2024",
+        "total": len(result["rows"]),
+        "yes": result["counts"].get("yes", 0),
+        "mandatory": sum(row["mandatory"] for row in result["rows"]),
+        "mandatory_yes": sum(row["mandatory"] and row["state"] == "yes" for row in result["rows"]),
+        "counts": result["counts"],
+        "seconds": round(result["seconds"], 1),
+        "rows": result["rows"],
+    }
+
+
+def main(names: list[str]) -> None:
+    result = run(names)
+    for row in result["rows"]:
+        if row["state"] == "yes" or (row["state"] == "no-probe" and not names):
+            continue
+        print(row["state"], row["header"], row["name"], row["detail"])
+        for side in ("host", "jefeos"):
+            if side in row:
+                print("   ", side, json.dumps(row[side]))
+    print(result["counts"], f"{result['seconds']:.1f} s")
+
+
+if __name__ == "__main__":
+    if shutil.which("gcc") is None:
+        sys.exit("gcc is not installed on this host")
+    main(sys.argv[1:])
