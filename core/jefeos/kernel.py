@@ -41,6 +41,7 @@ from jefeos.sched.executor import Executor
 from jefeos.sched.loop import KernelLoop
 from jefeos.tty.devices import TerminalDevices
 from jefeos.vfs.path import Path, path_string
+from jefeos.vfs.procfs.sysctl import SystemSettings
 from jefeos.vfs.vfs import Vfs
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ class Kernel:
         self.names = SystemNames(config.hostname.encode())
         """Host and domain name of every process that did not unshare them."""
         self.boot_id = str(uuid.UUID(bytes=self.entropy.bytes(16), version=4))
+        self.settings = SystemSettings(self)
+        """What /proc/sys shows."""
         self.bugs = 0
         """Exceptions that escaped from handlers since boot; each one killed a process and is a defect."""
         self.shutdown_reason: str | None = None

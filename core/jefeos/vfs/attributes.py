@@ -24,8 +24,9 @@ from jefeos.vfs.flags import (
 )
 from jefeos.vfs.inode import FilesystemStat, Inode, Stat
 from jefeos.vfs.namespace import Namespace
-from jefeos.vfs.path import Mount, Path
+from jefeos.vfs.path import Path
 from jefeos.vfs.permissions import Actor, in_group, is_owner, may_access, require_access
+from jefeos.vfs.watches import IN_ACCESS, IN_ATTRIB, IN_MODIFY
 
 NOW: Final = "now"
 TimeChange = int | Literal["now"] | None
@@ -62,11 +63,11 @@ class AttributeCalls(Namespace):
     def chmod(self, task: Actor, path: bytes, mode: int, *, at: Path | None = None, follow: bool = True) -> None:
         """chmod(2). EOPNOTSUPP for a symlink."""
         place = self.resolve(task, path, at=at, follow=follow)
-        self.set_mode(task, place.inode, mode, place.mount)
+        self.set_mode(task, place.inode, mode, place)
 
-    def set_mode(self, task: Actor, inode: Inode, mode: int, mount: Mount | None) -> None:
+    def set_mode(self, task: Actor, inode: Inode, mode: int, place: Path | None) -> None:
         """fchmod(2). Only the owner may; who is not in the file's group cannot set S_ISGID."""
-        require_writable(inode, mount)
+        require_writable(inode, place)
         if inode.is_symlink:
             raise KernelError(Errno.EOPNOTSUPP)
         creds = task.creds
@@ -76,17 +77,18 @@ class AttributeCalls(Namespace):
         if mode & S_ISGID and creds.fsuid != 0 and not in_group(inode.gid, creds):
             mode &= ~S_ISGID
         inode.set_attributes(mode=mode)
+        _tell(inode, place, IN_ATTRIB)
 
     def chown(self, task: Actor, path: bytes, uid: int, gid: int, *, at: Path | None = None,
               follow: bool = True) -> None:
         """chown(2); -1 leaves an id as it is."""
         place = self.resolve(task, path, at=at, follow=follow)
-        self.set_owner(task, place.inode, uid, gid, place.mount)
+        self.set_owner(task, place.inode, uid, gid, place)
 
-    def set_owner(self, task: Actor, inode: Inode, uid: int, gid: int, mount: Mount | None) -> None:
+    def set_owner(self, task: Actor, inode: Inode, uid: int, gid: int, place: Path | None) -> None:
         """fchown(2). The privileged user may everything, the owner may give the file to a group of his. The set-id
         bits of a file go, whoever does it."""
-        require_writable(inode, mount)
+        require_writable(inode, place)
         creds = task.creds
         if creds.fsuid != 0:
             if uid != -1 and not (uid == inode.uid == creds.fsuid):
@@ -100,6 +102,7 @@ class AttributeCalls(Namespace):
                 mode &= ~S_ISGID
         inode.set_attributes(mode=mode & PERMISSION_BITS if mode != inode.mode else None,
                              uid=uid if uid != -1 else None, gid=gid if gid != -1 else None)
+        _tell(inode, place, IN_ATTRIB)
 
     # --- times ---------------------------------------------------------------------------------------------
 
@@ -107,14 +110,14 @@ class AttributeCalls(Namespace):
                 follow: bool = True) -> None:
         """utimensat(2) with a path."""
         place = self.resolve(task, path, at=at, follow=follow)
-        self.set_times(task, place.inode, atime, mtime, place.mount)
+        self.set_times(task, place.inode, atime, mtime, place)
 
     def set_times(self, task: Actor, inode: Inode, atime: TimeChange, mtime: TimeChange,
-                  mount: Mount | None) -> None:
+                  place: Path | None) -> None:
         """futimens(3). Setting both to now needs write permission (EACCES), everything else ownership (EPERM)."""
         if atime is None and mtime is None:
             return
-        require_writable(inode, mount)
+        require_writable(inode, place)
         creds = task.creds
         if not is_owner(inode, creds):
             if atime != NOW or mtime != NOW:
@@ -123,6 +126,7 @@ class AttributeCalls(Namespace):
                 raise KernelError(Errno.EACCES)
         now_ns = inode.fs.clock.realtime_ns()
         inode.set_attributes(atime_ns=now_ns if atime == NOW else atime, mtime_ns=now_ns if mtime == NOW else mtime)
+        _tell(inode, place, IN_ACCESS if mtime is None else IN_MODIFY if atime is None else IN_ATTRIB)
 
     # --- size ----------------------------------------------------------------------------------------------
 
@@ -144,6 +148,7 @@ class AttributeCalls(Namespace):
         if task.creds.fsuid != 0:
             drop_set_id(inode, task.creds)
         inode.truncate(size)
+        _tell(inode, place, IN_MODIFY)
 
     # --- extended attributes -------------------------------------------------------------------------------
 
@@ -153,28 +158,35 @@ class AttributeCalls(Namespace):
         return inode.get_xattr(name)
 
     def set_xattr(self, task: Actor, inode: Inode, name: bytes, value: bytes, flags: int,
-                  mount: Mount | None) -> None:
+                  place: Path | None) -> None:
         """setxattr(2)."""
-        require_writable(inode, mount)
+        require_writable(inode, place)
         if len(value) > _XATTR_SIZE_MAX:
             raise KernelError(Errno.E2BIG)
         _require_xattr(task, inode, name, W_OK)
         inode.set_xattr(name, value, flags)
+        _tell(inode, place, IN_ATTRIB)
 
     def list_xattrs(self, task: Actor, inode: Inode) -> list[bytes]:
         """listxattr(2)."""
         return [name for name in inode.list_xattrs() if task.creds.fsuid == 0 or not name.startswith(b"trusted.")]
 
-    def remove_xattr(self, task: Actor, inode: Inode, name: bytes, mount: Mount | None) -> None:
+    def remove_xattr(self, task: Actor, inode: Inode, name: bytes, place: Path | None) -> None:
         """removexattr(2)."""
-        require_writable(inode, mount)
+        require_writable(inode, place)
         _require_xattr(task, inode, name, W_OK)
         inode.remove_xattr(name)
+        _tell(inode, place, IN_ATTRIB)
 
 
-def require_writable(inode: Inode, mount: Mount | None) -> None:
+def _tell(inode: Inode, place: Path | None, event: int) -> None:
+    if inode.watches is not None:
+        inode.watches.event_at(place.dentry if place is not None else None, inode, event)
+
+
+def require_writable(inode: Inode, place: Path | None) -> None:
     """EROFS if the mount or the filesystem is read-only."""
-    if inode.fs.read_only or mount is not None and mount.read_only:
+    if inode.fs.read_only or place is not None and place.mount.read_only:
         raise KernelError(Errno.EROFS)
 
 

@@ -41,6 +41,7 @@ from jefeos.vfs.flags import (
     SEEK_SET,
 )
 from jefeos.vfs.inode import DirEntry, Inode, Stat
+from jefeos.vfs.watches import IN_ACCESS, IN_CLOSE_NOWRITE, IN_CLOSE_WRITE, IN_MODIFY
 
 if TYPE_CHECKING:
     from jefeos.mm.pagecache import FileMapping
@@ -92,6 +93,8 @@ class File:
     def release(self) -> None:
         """The last holder is gone. Subclasses that override it call it at their end."""
         inode = self.inode
+        if inode.watches is not None and not self.flags & O_PATH:
+            inode.watches.file_event(self, IN_CLOSE_WRITE if self.writable else IN_CLOSE_NOWRITE)
         if self.may_hold_locks and inode.locks is not None:
             inode.locks.release_file(self)
         inode.open_count -= 1
@@ -100,6 +103,8 @@ class File:
         if self.path is not None:
             self.path.mount.open_files -= 1
         if inode.open_count == 0 and inode.nlink == 0:
+            if inode.watches is not None:
+                inode.watches.ended(inode)
             inode.evict()
 
     # --- flags ---------------------------------------------------------------------------------------------
@@ -299,6 +304,8 @@ class RegularFile(SeekableFile):
         atime_ns = inode.atime_ns
         if (atime_ns <= inode.mtime_ns or atime_ns <= inode.ctime_ns) and count:
             self._touch_accessed()
+        if inode.watches is not None and data:
+            inode.watches.file_event(self, IN_ACCESS)
         return data
 
     def pread(self, count: int, offset: int) -> bytes:
@@ -306,9 +313,12 @@ class RegularFile(SeekableFile):
             raise KernelError(Errno.EBADF)
         if offset < 0:
             raise KernelError(Errno.EINVAL)
-        data = self.inode.read(offset, count)
+        inode = self.inode
+        data = inode.read(offset, count)
         if count:
             self._touch_accessed()
+        if inode.watches is not None and data:
+            inode.watches.file_event(self, IN_ACCESS)
         return data
 
     def write(self, data: bytes) -> int:
@@ -322,6 +332,8 @@ class RegularFile(SeekableFile):
             drop_set_id(inode, self.unprivileged)
         written = inode.write(position, data)
         self.position = position + written
+        if inode.watches is not None:
+            inode.watches.file_event(self, IN_MODIFY)
         return written
 
     def pwrite(self, data: bytes, offset: int) -> int:
@@ -336,7 +348,10 @@ class RegularFile(SeekableFile):
             offset = inode.size
         if inode.mode & _SET_ID_BITS and self.unprivileged is not None:
             drop_set_id(inode, self.unprivileged)
-        return inode.write(offset, data)
+        written = inode.write(offset, data)
+        if inode.watches is not None:
+            inode.watches.file_event(self, IN_MODIFY)
+        return written
 
     def _touch_accessed(self) -> None:
         if self.flags & O_NOATIME:
@@ -355,6 +370,8 @@ class RegularFile(SeekableFile):
         if inode.mode & _SET_ID_BITS and self.unprivileged is not None:
             drop_set_id(inode, self.unprivileged)
         inode.truncate(size)
+        if inode.watches is not None:
+            inode.watches.file_event(self, IN_MODIFY)
 
     def allocate(self, mode: int, offset: int, length: int) -> None:
         if not self.writable:
@@ -364,6 +381,8 @@ class RegularFile(SeekableFile):
         if offset + length > FILE_SIZE_MAX:
             raise KernelError(Errno.EFBIG)
         self.inode.allocate(mode, offset, length)
+        if self.inode.watches is not None:
+            self.inode.watches.file_event(self, IN_MODIFY)
 
     @property
     def mapping(self) -> FileMapping:
@@ -409,6 +428,8 @@ class DirectoryFile(File):
     def readdir_at(self, position: int) -> list[tuple[DirEntry, int]]:
         if position == 0:
             self._entries = None
+        if self.inode.watches is not None:
+            self.inode.watches.file_event(self, IN_ACCESS)
         return self._snapshot()[position:]
 
     def _snapshot(self) -> list[tuple[DirEntry, int]]:

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from jefeos.vfs.path import Dentry, Path
     from jefeos.vfs.pipe import Pipe
     from jefeos.vfs.vfs import Vfs
+    from jefeos.vfs.watches import Watches
 
 PAGE_SIZE = 4096
 
@@ -182,6 +183,8 @@ class Inode(ABC):
         self.ctime_ns = now_ns
         self.btime_ns = now_ns
         self._mapping: FileMapping | None = None
+        # None unless somebody may be watching. Not a class attribute: every read and write looks at it.
+        self.watches: Watches | None = None
 
     # --- attributes ----------------------------------------------------------------------------------------
 

@@ -178,6 +178,7 @@ class MountTable(Namespace):
         mount.attached = False
         if not any(other.fs is mount.fs for other in self.mounts):
             mount.fs.sync()
+            self.watches.unmounted(mount.fs)
             if not mount.open_files:
                 mount.fs.unmount()
 

@@ -39,6 +39,7 @@ from jefeos.vfs.permissions import (
     require_create,
     require_delete,
 )
+from jefeos.vfs.watches import IN_ATTRIB, IN_CREATE, IN_DELETE, IN_MOVE_SELF, Watches
 
 _NOT_A_NAME = (b"", b".", b"..")
 
@@ -48,6 +49,7 @@ class Namespace:
 
     def __init__(self) -> None:
         self.points = MountPoints()
+        self.watches = Watches()
         # /proc/sys/fs/protected_hardlinks: only for files that one owns or may read and write, and without set-id.
         self.protected_hardlinks = True
 
@@ -90,7 +92,7 @@ class Namespace:
         mode = S_IFDIR | mode & (0o777 | S_ISVTX)
         mode, uid, gid = ownership_of_new(directory.inode, mode, task)
         inode = directory.inode.mkdir(name, mode, uid, gid)
-        return Path(directory.mount, directory.dentry.add(name, inode))
+        return self._created(directory, name, inode)
 
     def mknod(self, task: Actor, path: bytes, mode: int, rdev: int = 0, *, at: Path | None = None) -> Path:
         """mknod(2). Devices are for the privileged user (EPERM)."""
@@ -108,7 +110,7 @@ class Namespace:
             inode = directory.inode.create(name, mode, uid, gid)
         else:
             inode = directory.inode.mknod(name, mode, rdev if kind in (S_IFCHR, S_IFBLK) else 0, uid, gid)
-        return Path(directory.mount, directory.dentry.add(name, inode))
+        return self._created(directory, name, inode)
 
     def symlink(self, task: Actor, target: bytes, path: bytes, *, at: Path | None = None) -> Path:
         """symlink(2): ``path`` will point to ``target``, which need not exist."""
@@ -119,7 +121,7 @@ class Namespace:
         directory, name = self._place_for_new(task, path, at)
         _, uid, gid = ownership_of_new(directory.inode, 0, task)
         inode = directory.inode.symlink(name, target, uid, gid)
-        return Path(directory.mount, directory.dentry.add(name, inode))
+        return self._created(directory, name, inode)
 
     def link(self, task: Actor, old: bytes, new: bytes, *, old_at: Path | None = None,
              new_at: Path | None = None, follow: bool = False, source: Path | None = None) -> None:
@@ -146,7 +148,17 @@ class Namespace:
             raise KernelError(Errno.ENOENT)
         directory.inode.link(name, inode)
         inode.linkable = False
-        directory.dentry.add(name, inode)
+        if inode.watches is not None:
+            inode.watches.inode_event(inode, IN_ATTRIB)
+        self._created(directory, name, inode)
+
+    @staticmethod
+    def _created(directory: Path, name: bytes, inode: Inode) -> Path:
+        """The dentry and the news of a name that now exists."""
+        place = Path(directory.mount, directory.dentry.add(name, inode))
+        if inode.watches is not None:
+            inode.watches.name_event(directory.inode, name, inode, IN_CREATE)
+        return place
 
     # --- removing names ------------------------------------------------------------------------------------
 
@@ -168,7 +180,9 @@ class Namespace:
             raise KernelError(Errno.EBUSY)
         directory.inode.unlink(name)
         directory.dentry.drop(victim)
-        evict_if_unused(inode)
+        if inode.watches is not None:
+            inode.watches.inode_event(inode, IN_ATTRIB)
+        _removed(directory, name, inode)
 
     def rmdir(self, task: Actor, path: bytes, *, at: Path | None = None) -> None:
         """rmdir(2)."""
@@ -186,7 +200,7 @@ class Namespace:
             raise KernelError(Errno.EBUSY)
         directory.inode.rmdir(name)
         directory.dentry.drop(victim)
-        evict_if_unused(inode)
+        _removed(directory, name, inode)
 
     # --- moving names --------------------------------------------------------------------------------------
 
@@ -237,12 +251,24 @@ class Namespace:
         if exchange:
             source.move(new_directory.dentry, new_name)
             target.move(old_directory.dentry, old_name)
+            self._moved(old_directory, old_name, new_directory, new_name, source.inode)
+            if replaced is not None:
+                self._moved(new_directory, new_name, old_directory, old_name, replaced)
             return
         if replaced is not None:
             new_directory.dentry.drop(target)
         source.move(new_directory.dentry, new_name)
+        self._moved(old_directory, old_name, new_directory, new_name, source.inode)
         if replaced is not None:
+            if replaced.watches is not None:
+                replaced.watches.inode_event(replaced, IN_ATTRIB)
             evict_if_unused(replaced)
+
+    @staticmethod
+    def _moved(old: Path, old_name: bytes, new: Path, new_name: bytes, inode: Inode) -> None:
+        if inode.watches is not None:
+            inode.watches.moved(old.inode, old_name, new.inode, new_name, inode)
+            inode.watches.inode_event(inode, IN_MOVE_SELF)
 
     @staticmethod
     def _require_rename(task: Actor, old_directory: Path, source: Inode, new_directory: Path,
@@ -279,7 +305,16 @@ def is_below(dentry: Dentry | None, ancestor: Dentry) -> bool:
     return False
 
 
+def _removed(directory: Path, name: bytes, inode: Inode) -> None:
+    """The end of a name, and maybe of what it meant."""
+    evict_if_unused(inode)
+    if inode.watches is not None:
+        inode.watches.name_event(directory.inode, name, inode, IN_DELETE)
+
+
 def evict_if_unused(inode: Inode) -> None:
     """The end of an inode without names and open files."""
     if inode.nlink == 0 and inode.open_count == 0:
+        if inode.watches is not None:
+            inode.watches.ended(inode)
         inode.evict()

@@ -73,6 +73,8 @@ class Dentry:
                 raise
             inode = None
         child = Dentry(name, self, inode)
+        if inode is not None and directory.watches is not None:
+            inode.watches = directory.watches
         if directory.fs.cacheable_dentries:
             if len(self.children) >= CACHED_CHILDREN_LIMIT:
                 self.prune()
@@ -81,6 +83,8 @@ class Dentry:
 
     def add(self, name: bytes, inode: Inode) -> Dentry:
         """The name was just created. The cached negative dentry, if any, becomes it."""
+        if self.inode is not None and self.inode.watches is not None:
+            inode.watches = self.inode.watches
         child = self.children.get(name)
         if child is None:
             child = Dentry(name, self, inode)
@@ -102,6 +106,8 @@ class Dentry:
             del self.parent.children[self.name]
         self.name = new_name
         self.parent = new_parent
+        if self.inode is not None and new_parent.inode is not None and new_parent.inode.watches is not None:
+            self.inode.watches = new_parent.inode.watches
         if new_parent.inode is not None and new_parent.inode.fs.cacheable_dentries:
             new_parent.children[new_name] = self
 

@@ -61,6 +61,7 @@ from jefeos.vfs.permissions import (
     require_create,
 )
 from jefeos.vfs.pipe import PipeFile, PipeInode
+from jefeos.vfs.watches import IN_CREATE, IN_MODIFY, IN_OPEN
 
 if TYPE_CHECKING:
     from jefeos.mm.pagecache import PageCache
@@ -132,6 +133,10 @@ class Vfs(MountTable, AttributeCalls):
                 if file.unprivileged is not None:
                     drop_set_id(inode, file.unprivileged)
                 inode.truncate(0)
+            if inode.watches is not None:
+                inode.watches.file_event(file, IN_OPEN)
+                if truncate:
+                    inode.watches.file_event(file, IN_MODIFY)
         return file
 
     def _open_or_create(self, task: Actor, path: bytes, flags: int, mode: int, at: Path | None) -> MaybeAwait[File]:
@@ -174,6 +179,8 @@ class Vfs(MountTable, AttributeCalls):
         mode, uid, gid = ownership_of_new(directory.inode, mode, task)
         inode = directory.inode.create(name, mode, uid, gid)
         place = Path(directory.mount, directory.dentry.add(name, inode))
+        if inode.watches is not None:
+            inode.watches.name_event(directory.inode, name, inode, IN_CREATE)
         return self._finish_open(task, place, flags, truncate=False)
 
     def _open_unnamed(self, task: Actor, path: bytes, flags: int, mode: int, at: Path | None) -> MaybeAwait[File]:
@@ -189,6 +196,7 @@ class Vfs(MountTable, AttributeCalls):
         inode.linkable = not flags & O_EXCL
         dentry = Dentry(b"#%d" % inode.ino, directory.dentry, inode)
         dentry.deleted = True
+        inode.watches = directory.inode.watches
         return self._finish_open(task, Path(directory.mount, dentry), flags & ~(O_TMPFILE | O_EXCL), truncate=False)
 
     # --- without a name ------------------------------------------------------------------------------------

@@ -291,7 +291,7 @@ class Ours:
         file = self.file(slot)
         if file.flags & f.O_PATH:
             raise KernelError(9)
-        self.vfs.set_mode(self.task, file.inode, mode, file.path.mount)
+        self.vfs.set_mode(self.task, file.inode, mode, file.path)
 
     def mkdir(self, path: bytes, mode: int) -> None:
         self.vfs.mkdir(self.task, path, mode)

@@ -1,7 +1,8 @@
 """/proc/sys: settings of the kernel as files (sysctl).
 
 Most are there because libraries and programs ask for them before they choose a strategy; root may write them, and then
-the new value is shown and has no effect. hostname, domainname and pid_max do have one. Values follow a Linux with its
+the new value is shown and has no effect. hostname, domainname, pid_max and the limits of fs/inotify and fs/mqueue
+(which the personality that has these asks for) do have one. Values follow a Linux with its
 defaults.
 """
 
@@ -68,6 +69,14 @@ _CONSTANTS: Mapping[str, bytes] = {
     "fs/dentry-state": b"0\t0\t45\t0\t0\t0",
     "fs/file-max": b"9223372036854775807",
     "fs/inode-nr": b"0\t0",
+    "fs/inotify/max_queued_events": b"16384",
+    "fs/inotify/max_user_instances": b"128",
+    "fs/inotify/max_user_watches": b"65536",
+    "fs/mqueue/msg_default": b"10",
+    "fs/mqueue/msg_max": b"10",
+    "fs/mqueue/msgsize_default": b"8192",
+    "fs/mqueue/msgsize_max": b"8192",
+    "fs/mqueue/queues_max": b"256",
     "fs/nr_open": b"1048576",
     "fs/pipe-max-size": b"1048576",
     "fs/pipe-user-pages-hard": b"0",
@@ -107,7 +116,11 @@ class SystemSettings:
 
     kernel: Kernel
     remembered: dict[str, bytes] = field(factory=lambda: dict(_CONSTANTS))
-    """Those without effect: what was written is there to be read."""
+    """What was written is there to be read, by programs and by `number`."""
+
+    def number(self, path: str) -> int:
+        """The value of a setting that is one number, such as ``fs/inotify/max_user_watches``."""
+        return int(self.remembered[path])
 
     def readers(self) -> dict[str, Callable[[], bytes]]:
         """What each of them shows."""
@@ -168,7 +181,7 @@ def _name(value: bytes) -> bytes:
 
 def build(fs: Filesystem, kernel: Kernel, next_ino: Callable[[], int]) -> StaticDirectory:
     """The directory /proc/sys."""
-    settings = SystemSettings(kernel)
+    settings = kernel.settings
     readers: dict[str, Callable[[], bytes]] = {**settings.readers()}
     for path in _CONSTANTS:
         readers[path] = _Getter(settings.remembered, path)

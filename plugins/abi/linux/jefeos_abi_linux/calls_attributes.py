@@ -21,7 +21,7 @@ from jefeos.vfs.flags import (
     XATTR_REPLACE,
 )
 from jefeos.vfs.inode import Inode
-from jefeos.vfs.path import Mount
+from jefeos.vfs.path import Path as Place
 
 from jefeos_abi_linux.files_common import directory_of, file_of, resolve_at
 from jefeos_abi_linux.structs_common import NS_PER_SECOND, read_timeval
@@ -33,17 +33,17 @@ _TIMES: Final = struct.Struct("<qqqq")
 _UTIMBUF: Final = struct.Struct("<qq")
 
 
-def _target(task: Task, dirfd: int, path: bytes, flags: int) -> tuple[Inode, Mount | None]:
-    """The inode that an *at call means, and the mount it is seen through."""
+def _target(task: Task, dirfd: int, path: bytes, flags: int) -> tuple[Inode, Place | None]:
+    """The inode that an *at call means, and the place it is seen at."""
     found = resolve_at(task, dirfd, path, flags)
     if isinstance(found, File):
         return found.inode, None
-    return found.inode, found.mount
+    return found.inode, found
 
 
-def _open_target(task: Task, fd: int) -> tuple[Inode, Mount | None]:
+def _open_target(task: Task, fd: int) -> tuple[Inode, Place | None]:
     file = file_of(task, fd)
-    return file.inode, None if file.path is None else file.path.mount
+    return file.inode, file.path
 
 
 # --- mode and owner -------------------------------------------------------------------------------------------
@@ -70,16 +70,16 @@ def fchmodat2(task: Task, dirfd: Fd, path: Path, mode: Mode, flags: Flags) -> in
 def _chmod(task: Task, dirfd: int, path: bytes, mode: int, flags: int) -> int:
     if flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
         raise KernelError(Errno.EINVAL)
-    inode, mount = _target(task, dirfd, path, flags)
-    task.kernel.vfs.set_mode(task, inode, mode, mount)
+    inode, place = _target(task, dirfd, path, flags)
+    task.kernel.vfs.set_mode(task, inode, mode, place)
     return 0
 
 
 @syscall("fchmod")
 def fchmod(task: Task, fd: Fd, mode: Mode) -> int:
     """fchmod(2)."""
-    inode, mount = _open_target(task, fd)
-    task.kernel.vfs.set_mode(task, inode, mode, mount)
+    inode, place = _open_target(task, fd)
+    task.kernel.vfs.set_mode(task, inode, mode, place)
     return 0
 
 
@@ -104,16 +104,16 @@ def fchownat(task: Task, dirfd: Fd, path: Path, uid: UInt, gid: UInt, flags: Fla
 def _chown(task: Task, dirfd: int, path: bytes, uid: int, gid: int, flags: int) -> int:
     if flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
         raise KernelError(Errno.EINVAL)
-    inode, mount = _target(task, dirfd, path, flags)
-    task.kernel.vfs.set_owner(task, inode, _id(uid), _id(gid), mount)
+    inode, place = _target(task, dirfd, path, flags)
+    task.kernel.vfs.set_owner(task, inode, _id(uid), _id(gid), place)
     return 0
 
 
 @syscall("fchown")
 def fchown(task: Task, fd: Fd, uid: UInt, gid: UInt) -> int:
     """fchown(2)."""
-    inode, mount = _open_target(task, fd)
-    task.kernel.vfs.set_owner(task, inode, _id(uid), _id(gid), mount)
+    inode, place = _open_target(task, fd)
+    task.kernel.vfs.set_owner(task, inode, _id(uid), _id(gid), place)
     return 0
 
 
@@ -145,14 +145,14 @@ def utimensat(task: Task, dirfd: Fd, path: UserPtr, times: UserPtr, flags: Flags
             return 0
         atime, mtime = _time(seconds_a, fraction_a), _time(seconds_m, fraction_m)
     if path:
-        inode, mount = _target(task, dirfd, task.mm.read_cstr(path, 4096), flags)
+        inode, place = _target(task, dirfd, task.mm.read_cstr(path, 4096), flags)
     else:
         if flags:
             raise KernelError(Errno.EINVAL)
         if dirfd == AT_FDCWD:
             raise KernelError(Errno.EFAULT)
-        inode, mount = _open_target(task, dirfd)
-    task.kernel.vfs.set_times(task, inode, atime, mtime, mount)
+        inode, place = _open_target(task, dirfd)
+    task.kernel.vfs.set_times(task, inode, atime, mtime, place)
     return 0
 
 
@@ -188,9 +188,9 @@ def futimesat(task: Task, dirfd: Fd, path: UserPtr, times: UserPtr) -> int:
     """futimesat(2). A null path means the descriptor itself."""
     if path:
         return _utimes_at(task, dirfd, task.mm.read_cstr(path, 4096), times)
-    inode, mount = _open_target(task, dirfd)
+    inode, place = _open_target(task, dirfd)
     atime, mtime = _two_timevals(task, times)
-    task.kernel.vfs.set_times(task, inode, atime, mtime, mount)
+    task.kernel.vfs.set_times(task, inode, atime, mtime, place)
     return 0
 
 
@@ -233,14 +233,14 @@ def _give(task: Task, data: bytes, buffer: int, size: int) -> int:
     return len(data)
 
 
-def _set(task: Task, target: tuple[Inode, Mount | None], name: int, value: int, size: int, flags: int) -> int:
+def _set(task: Task, target: tuple[Inode, Place | None], name: int, value: int, size: int, flags: int) -> int:
     if flags & ~(XATTR_CREATE | XATTR_REPLACE):
         raise KernelError(Errno.EINVAL)
     key = _name(task, name)
     if size > XATTR_SIZE_MAX:
         raise KernelError(Errno.E2BIG)
-    inode, mount = target
-    task.kernel.vfs.set_xattr(task, inode, key, task.mm.read(value, size) if size else b"", flags, mount)
+    inode, place = target
+    task.kernel.vfs.set_xattr(task, inode, key, task.mm.read(value, size) if size else b"", flags, place)
     return 0
 
 
@@ -253,9 +253,9 @@ def _list(task: Task, inode: Inode, buffer: int, size: int) -> int:
     return _give(task, b"".join(name + b"\0" for name in names), buffer, size)
 
 
-def _remove(task: Task, target: tuple[Inode, Mount | None], name: int) -> int:
-    inode, mount = target
-    task.kernel.vfs.remove_xattr(task, inode, _name(task, name), mount)
+def _remove(task: Task, target: tuple[Inode, Place | None], name: int) -> int:
+    inode, place = target
+    task.kernel.vfs.remove_xattr(task, inode, _name(task, name), place)
     return 0
 
 

@@ -15,7 +15,16 @@ from jefeos.api import System
 PROGRAMS = Path(__file__).parent / "programs"
 TIMEOUT_S = 120
 
-FILE_PROGRAMS = ("transfer", "descriptors", "names", "paths", "events", "terminal", "sockets")
+FILE_PROGRAMS = (
+    "transfer",
+    "descriptors",
+    "names",
+    "paths",
+    "events",
+    "terminal",
+    "sockets",
+    "inotify",
+)
 """About files; each runs in an empty folder."""
 PROCESS_PROGRAMS = (
     "handlers",
