@@ -16,7 +16,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from attrs import frozen
 
@@ -26,6 +26,9 @@ from jefeos.host import BytesInput, CaptureOutput
 from jefeos.kernel import Kernel, boot_kernel
 from jefeos.proc.process import Process
 from jefeos.rootfs import write_file
+
+if TYPE_CHECKING:
+    from jefeos.inject.injector import Injector
 
 
 class ProgramTimeout(JefeError, TimeoutError):  # type: ignore[misc]  # both bases name an errno
@@ -102,6 +105,19 @@ class System:
         if check and status:
             raise ProgramFailed(done)
         return done
+
+    def inject(self, *faults: str) -> Injector:
+        """Make system calls, or parts of them, fail from now on (`jefeos.inject.spec` has the syntax).
+
+            with os.inject("@frame:when=7") as injected:
+                os.run(["/bin/ls"])
+            injected.hits                                    # how often it happened
+
+        Raises ConfigError.
+        """
+        from jefeos.inject.spec import parse_faults
+
+        return self._running_kernel().inject(parse_faults(faults))
 
     def read_file(self, path: str) -> bytes:
         """The content of a file of the guest."""

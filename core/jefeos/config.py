@@ -19,11 +19,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
 
 from jefeos.errors import ConfigError
+
+if TYPE_CHECKING:
+    from jefeos.inject.spec import Fault
 
 KIB = 1 << 10
 MIB = 1 << 20
@@ -99,6 +102,8 @@ class BootConfig:
     virtual_time: bool = False
     #: Seed of everything random; None draws one from the host.
     seed: int | None = None
+    #: What is made to fail, as `jefeos.inject.spec` says.
+    inject: tuple[Fault, ...] = ()
     hostname: str = "jefeos"
     #: Environment of the first program; None for a small default.
     environment: tuple[tuple[str, str], ...] | None = field(default=None)
@@ -193,6 +198,12 @@ def _read_seed(value: Any) -> dict[str, Any]:
     return {"seed": _integer(value, 0, (1 << 64) - 1)}
 
 
+def _read_inject(value: Any) -> dict[str, Any]:
+    from jefeos.inject.spec import parse_faults
+
+    return {"inject": parse_faults(value)}
+
+
 def _read_hostname(value: Any) -> dict[str, Any]:
     name = _text(value)
     if _HOSTNAME.fullmatch(name) is None:
@@ -244,6 +255,7 @@ OPTIONS: Mapping[str, Callable[[Any], dict[str, Any]]] = {
     "stats": _flag_option("stats"),
     "virtual_time": _flag_option("virtual_time"),
     "seed": _read_seed,
+    "inject": _read_inject,
     "hostname": _read_hostname,
     "environment": _read_environment,
     "max_processes": _read_processes,

@@ -20,7 +20,7 @@ import asyncio
 import logging
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import jefeos
@@ -47,6 +47,8 @@ from jefeos.vfs.vfs import Vfs
 if TYPE_CHECKING:
     from jefeos.cpu.engine import Engine
     from jefeos.hookspecs import Applet
+    from jefeos.inject.injector import Injector
+    from jefeos.inject.spec import Fault
     from jefeos.mm.manager import MemoryManager
     from jefeos.personality import Personality
     from jefeos.syscall.table import SyscallTable
@@ -94,6 +96,7 @@ class Kernel:
         self.shutdown_reason: str | None = None
         """Why the run is over: halt, poweroff or restart (reboot(2)), or panic (pid 1 ended)."""
         self._ended: dict[Process, asyncio.Future[int]] = {}
+        self._injectors: list[Injector] = []
         self.closed = self._ending = False
 
         self.scheduler = plugins.first("jefeos_scheduler", name=config.scheduler, config=config)
@@ -165,6 +168,8 @@ class Kernel:
         for mounted in self.vfs.mounts:
             self.log.info("mounted %s", _describe_mount(mounted))
         plugins.collect("jefeos_boot", kernel=self)
+        if config.inject:
+            self.inject(config.inject)
 
     # -- starting programs -----------------------------------------------------------------------------------
 
@@ -301,12 +306,22 @@ class Kernel:
                 observers.remove(observer)
                 self.log.exception("a process observer failed and is detached: %s", observer)
 
+    def inject(self, faults: Iterable[Fault]) -> Injector:
+        """Make system calls or parts of them fail until the injector is detached. Raises ConfigError."""
+        from jefeos.inject.injector import Injector
+
+        injector = Injector(self, faults)
+        self._injectors.append(injector)
+        return injector
+
     # -- the end -----------------------------------------------------------------------------------------------
 
     def shutdown(self) -> None:
         """End every process, tell the plugins, write everything back, release everything. Idempotent."""
         if self.closed:
             return
+        for injector in self._injectors:
+            injector.detach()
         try:
             self.kill_all()
             self.plugins.collect("jefeos_shutdown", kernel=self)
@@ -327,6 +342,8 @@ class Kernel:
         if self.closed:
             return
         self.closed = True
+        for injector in self._injectors:
+            injector.detach()
         streams = getattr(self, "host_streams", None)
         if streams is not None:
             streams.close()
@@ -349,6 +366,7 @@ class Kernel:
             "uptime_ns": self.clock.uptime_ns(),
             "memory": self.memory.info(),
             "kernel_bugs": self.bugs,
+            "injected": {a.fault.text: (a.hits, a.reached) for i in self._injectors for a in i.armed},
         }
 
     def _by_name(self, counts_of: Callable[[SyscallTable], Counter[int]]) -> dict[str, int]:

@@ -204,6 +204,8 @@ class Session:
             self.print_line(f"{count:>12}  {name}" + (f": {failed[name]} failed" if name in failed else ""))
         for name, count in sorted(unknown.items()):
             self.print_line(f"{count:>12}  {name}: not implemented (ENOSYS)")
+        for text, (hits, reached) in numbers["injected"].items():
+            self.print_line(f"{hits:>12}  faults injected of {reached} that could be: {text}")
 
 
 def _first_program(kernel: Kernel, *, interactive: bool) -> list[bytes]:

@@ -23,6 +23,12 @@ class BootOption(NamedTuple):
     help: str
 
 
+INJECT_HELP = (
+    "Make system calls fail, as strace does: SET[:error=ERRNO|:retval=N][:signal=SIG][:when=FIRST[..LAST][+[STEP]]]"
+    "[:probability=P][:pid=PID][:comm=NAME]. SET is names with commas, all, !names, or a point inside the kernel:"
+    " @frame, @copy, @io, @descriptor, @buffer, @process, @wait. Repeatable."
+)
+
 BOOT_OPTIONS = (
     BootOption("root", "--root", "text", "TAR|DIR[:rw]", "Root filesystem; writes stay in memory unless :rw."),
     BootOption("init", "--init", "text", "PROG", "First program (default: /init of the root, or /bin/sh)."),
@@ -39,6 +45,7 @@ BOOT_OPTIONS = (
     BootOption("stats", "--stats", "flag", None, "Print counts of calls, faults and switches at the end."),
     BootOption("virtual_time", "--virtual-time", "flag", None, "A clock that jumps instead of waiting."),
     BootOption("seed", "--seed", "number", "N", "Seed of everything random."),
+    BootOption("inject", "--inject", "texts", "SPEC", INJECT_HELP),
     BootOption("hostname", "--hostname", "text", "NAME", "Host name of the system."),
     BootOption("environment", "--env", "texts", "NAME=VALUE", "Set a variable for the first program. Repeatable."),
     BootOption("max_processes", "--max-processes", "number", "N", "Most processes and threads at once."),

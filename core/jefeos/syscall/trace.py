@@ -65,6 +65,7 @@ class _Call:
     """Formatted arguments; None for those that are known only at the end."""
     printed: int = field(default=-1)
     """How many arguments went out with an unfinished line; -1 if there was none."""
+    injected: bool = False
 
 
 class Tracer:
@@ -107,7 +108,14 @@ class Tracer:
         else:
             rest = ", ".join(filter(None, texts[call.printed :]))
             head = f"<... {call.view.name} resumed>{rest})"
-        self._line(task.tid, f"{head.ljust(RESULT_COLUMN - 1)} = {self._result(call.view)}")
+        mark = " (INJECTED)" if call.injected else ""
+        self._line(task.tid, f"{head.ljust(RESULT_COLUMN - 1)} = {self._result(call.view)}{mark}")
+
+    def injected(self, task: Task) -> None:
+        """What becomes of the call of ``task`` is the doing of `jefeos.inject`."""
+        call = self._calls.get(task)
+        if call is not None:
+            call.injected = True
 
     def signal(self, task: Task, info: SignalInfo) -> None:
         """``task`` is about to take a signal."""
