@@ -143,7 +143,7 @@ class TmpfsInode(Inode):
 
     def mkdir(self, name: bytes, mode: int, uid: int, gid: int) -> Inode:
         inode = self._enter(name, self.fs.new_inode(mode, uid, gid))
-        self.nlink += 1
+        self._count_subdirectories(1)
         return inode
 
     def symlink(self, name: bytes, target: bytes, uid: int, gid: int) -> Inode:
@@ -172,7 +172,7 @@ class TmpfsInode(Inode):
         if not inode.is_empty():
             raise KernelError(Errno.ENOTEMPTY)
         self._leave(name)
-        self.nlink -= 1
+        self._count_subdirectories(-1)
         inode.nlink = 0
         inode.ctime_ns = self.ctime_ns
 
@@ -194,8 +194,8 @@ class TmpfsInode(Inode):
         self._leave(name)
         new_directory._enter(new_name, inode)
         if inode.is_directory and new_directory is not self:
-            self.nlink -= 1
-            new_directory.nlink += 1
+            self._count_subdirectories(-1)
+            new_directory._count_subdirectories(1)
         inode.ctime_ns = self.ctime_ns
 
     def _exchange(self, name: bytes, inode: TmpfsInode, new_directory: TmpfsInode, new_name: bytes,
@@ -204,11 +204,20 @@ class TmpfsInode(Inode):
         new_directory.entries[new_name] = inode
         moved = int(inode.is_directory) - int(target.is_directory)
         if new_directory is not self:
-            self.nlink -= moved
-            new_directory.nlink += moved
+            self._count_subdirectories(-moved)
+            new_directory._count_subdirectories(moved)
         for changed in {self, new_directory}:
             changed.touch_modified()
         inode.ctime_ns = target.ctime_ns = self.ctime_ns
+
+    def _count_subdirectories(self, change: int) -> None:
+        """A directory has a link for its name, for itself and for each subdirectory.
+
+        One that an overlay took from below may have 1 (btrfs and others do not count), or subdirectories that came
+        after it was looked at; then the count is no more than that, but it stays a possible one.
+        """
+        if self.nlink > 1:
+            self.nlink = max(self.nlink + change, 2)
 
     def is_empty(self) -> bool:
         """A directory without entries."""

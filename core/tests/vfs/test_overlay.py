@@ -166,6 +166,19 @@ def test_a_directory_made_again_is_empty(above: Any) -> None:
     assert errno_of(vfs.stat, root, b"/etc/passwd") == Errno.ENOENT
 
 
+@pytest.mark.parametrize("links", [1, 2])
+def test_links_of_a_directory_whose_count_below_is_too_low(above: Any, links: int) -> None:
+    """btrfs does not count subdirectories, and a host folder may get some after it was looked at."""
+    vfs, root = above.vfs, above.root
+    vfs.resolve(root, b"/etc").inode.nlink = links
+    vfs.unlink(root, b"/etc/deep/file")
+    vfs.rmdir(root, b"/etc/deep")
+    for _ in range(3):
+        vfs.rename(root, b"/usr/bin", b"/etc/bin")
+        vfs.rename(root, b"/etc/bin", b"/usr/bin")
+    assert vfs.stat(root, b"/etc").nlink == links
+
+
 def test_renaming_a_directory_from_below(above: Any) -> None:
     vfs, root = above.vfs, above.root
     vfs.rename(root, b"/etc", b"/usr/config")
