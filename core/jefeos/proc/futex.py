@@ -77,6 +77,23 @@ class FutexTable:
             self._remove(waiter)
         return waiter.woken
 
+    async def wait_any(self, keys: list[Hashable], timeout_ns: int | None = None) -> int | None:
+        """The same for several words at once: the index of one that was woken, None when the time is over."""
+        queue = WaitQueue()
+        waiters = [FutexWaiter(key, MATCH_ANY) for key in keys]
+        for waiter in waiters:
+            waiter.queue = queue
+            self._waiters.setdefault(waiter.key, {})[waiter] = None
+        try:
+            await queue.wait(timeout_ns)
+        except KernelError:
+            if not any(waiter.woken for waiter in waiters):
+                raise
+        finally:
+            for waiter in waiters:
+                self._remove(waiter)
+        return max((index for index, waiter in enumerate(waiters) if waiter.woken), default=None)
+
     def wake(self, key: Hashable, count: int, bitset: int = MATCH_ANY) -> int:
         """Wake up to ``count`` waiters whose bit set meets ``bitset``; returns how many."""
         waiters = self._waiters.get(key)

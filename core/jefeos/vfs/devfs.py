@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from jefeos.errors import Errno, KernelError
 from jefeos.vfs.devices import Device, DeviceRegistry
 from jefeos.vfs.file import File
-from jefeos.vfs.flags import S_IFDIR, S_IFMT, make_device
+from jefeos.vfs.flags import POLL_READABLE, POLL_WRITABLE, S_IFDIR, S_IFMT, make_device
 from jefeos.vfs.inode import Clock, Inode, OpenContext
 from jefeos.vfs.tmpfs import Tmpfs, TmpfsInode
 
@@ -160,6 +160,9 @@ class RandomFile(NullFile):
     def read(self, count: int) -> bytes:
         self._require(self.readable)
         return self._random_bytes(min(count, _LARGEST_READ_BYTES))
+
+    def poll(self) -> int:
+        return POLL_READABLE | POLL_WRITABLE  # always; but unlike its sisters it may be asked by epoll
 
 
 class MemoryDevices:

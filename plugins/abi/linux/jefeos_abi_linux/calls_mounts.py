@@ -1,7 +1,7 @@
 """Filesystems: statfs, mount, umount2, pivot_root.
 
-mount(2) opens the kernel's own filesystem types by name: tmpfs, proc, devtmpfs, devpts, and what plugins registered
-in ``kernel.filesystem_types``. Propagation flags are accepted and change nothing: there is one mount namespace.
+mount(2) opens the kernel's own filesystem types by name (tmpfs, proc, devtmpfs, devpts, mqueue), and what plugins
+registered in ``kernel.filesystem_types``. Propagation flags are accepted and change nothing: there is one mount namespace.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from jefeos.vfs.inode import Filesystem
 from jefeos.vfs.path import Mount
 from jefeos.vfs.tmpfs import Tmpfs
 
+from jefeos_abi_linux.message_queues import message_queues
 from jefeos_abi_linux.structs import statfs_bytes
 
 MAGIC_MASK: Final = 0xFFFF_0000
@@ -91,6 +92,8 @@ def open_filesystem(task: Task, kind: str, source: bytes, options: bytes, flags:
     kernel = task.kernel
     if kind in ("tmpfs", "ramfs"):
         return Tmpfs(kernel.memory.page_cache, kernel.clock, **_tmpfs_options(options))
+    if kind == "mqueue":
+        return message_queues(kernel)
     for own in kernel.vfs.mounts:  # proc, devtmpfs, devpts, sysfs: there is one of each, seen wherever mounted
         if own.fs.name == kind and kind in _SINGLETONS:
             return own.fs

@@ -79,16 +79,16 @@ def futex(
                 timeout_ns = max(timeout_ns - now_ns, 0)
         return _wait(task, address, value, third if command == FUTEX_WAIT_BITSET else MATCH_ANY, timeout_ns, private)
     if command == FUTEX_WAKE:
-        return task.kernel.futexes.wake(_key(task.mm, address, private), max(_signed(value), 1))
+        return task.kernel.futexes.wake(futex_key(task.mm, address, private), max(_signed(value), 1))
     if command == FUTEX_WAKE_BITSET:
         if not third:
             raise KernelError(Errno.EINVAL)
-        return task.kernel.futexes.wake(_key(task.mm, address, private), max(_signed(value), 1), third)
+        return task.kernel.futexes.wake(futex_key(task.mm, address, private), max(_signed(value), 1), third)
     if command == FUTEX_REQUEUE or command == FUTEX_CMP_REQUEUE:
         wake, move = _signed(value), _signed(timeout & 0xFFFF_FFFF)
         if wake < 0 or move < 0:
             raise KernelError(Errno.EINVAL)
-        source, target = _key(task.mm, address, private), _key(task.mm, second, private)
+        source, target = futex_key(task.mm, address, private), futex_key(task.mm, second, private)
         if command == FUTEX_CMP_REQUEUE and task.mm.read_u32(address) != third:
             raise KernelError(Errno.EAGAIN)
         return task.kernel.futexes.requeue(source, target, wake, move)
@@ -97,12 +97,13 @@ def futex(
     if command in (FUTEX_LOCK_PI, FUTEX_TRYLOCK_PI, FUTEX_LOCK_PI2):
         return _lock_inheriting(task, address, operation, timeout, private)
     if command == FUTEX_UNLOCK_PI:
-        task.kernel.futexes.unlock_inheriting(task, address, _key(task.mm, address, private))
+        task.kernel.futexes.unlock_inheriting(task, address, futex_key(task.mm, address, private))
         return 0
     raise KernelError(Errno.ENOSYS)
 
 
-def _key(mm: AddressSpace, address: int, private: bool) -> Hashable:
+def futex_key(mm: AddressSpace, address: int, private: bool) -> Hashable:
+    """Where the word at ``address`` is waited for. EINVAL if it is not aligned, EFAULT."""
     if address & 3:
         raise KernelError(Errno.EINVAL)
     if address > TASK_SIZE - 4:
@@ -115,7 +116,7 @@ async def _wait(
 ) -> int:
     if not bitset:
         raise KernelError(Errno.EINVAL)
-    key = _key(task.mm, address, private)
+    key = futex_key(task.mm, address, private)
     if task.mm.read_u32(address) != expected:
         raise KernelError(Errno.EAGAIN)
     try:
@@ -136,7 +137,7 @@ async def _lock_inheriting(task: Task, address: int, operation: int, timeout: in
         monotonic = command == FUTEX_LOCK_PI2 and not operation & FUTEX_CLOCK_REALTIME
         now_ns = clock.monotonic_ns() if monotonic else clock.realtime_ns()
         timeout_ns = max(read_timespec(task.mm, timeout) - now_ns, 0)
-    key = _key(task.mm, address, private)
+    key = futex_key(task.mm, address, private)
     attempt_only = command == FUTEX_TRYLOCK_PI
     if await task.kernel.futexes.lock_inheriting(task, address, key, timeout_ns, attempt_only=attempt_only):
         return 0
@@ -148,7 +149,7 @@ def _wake_op(
 ) -> int:
     """FUTEX_WAKE_OP: change the second word, wake the first's waiters, and the second's if its old value says so."""
     mm, futexes = task.mm, task.kernel.futexes
-    first_key, second_key = _key(mm, address, private), _key(mm, second, private)
+    first_key, second_key = futex_key(mm, address, private), futex_key(mm, second, private)
     operation = encoded >> 28 & 7
     comparison = encoded >> 24 & 15
     operand = _sign_12(encoded >> 12)

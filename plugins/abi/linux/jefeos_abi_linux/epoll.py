@@ -88,7 +88,7 @@ class EpollFile(AnonymousFile):
 
     def add(self, fd: int, file: File, events: int, data: int) -> None:
         """EPOLL_CTL_ADD. EEXIST, ELOOP; EPERM for files that are always ready."""
-        if file.inode.is_regular or file.inode.is_directory:
+        if type(file).poll is File.poll:
             raise KernelError(Errno.EPERM)
         if (fd, file) in self.items:
             raise KernelError(Errno.EEXIST)

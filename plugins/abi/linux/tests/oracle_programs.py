@@ -24,9 +24,11 @@ FILE_PROGRAMS = (
     "terminal",
     "sockets",
     "inotify",
+    "mqueue",
 )
 """About files; each runs in an empty folder."""
 PROCESS_PROGRAMS = (
+    "futex2",
     "handlers",
     "ipc",
     "memory_calls",
