@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from jefeos.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from jefeos.bus.machine import Machine, MachineRequest
     from jefeos.cpu.engine import Engine
     from jefeos.mm.manager import MemoryManager
     from jefeos.sched.scheduler import Scheduler
@@ -21,6 +22,7 @@ JEFEOS_API = 1
 
 DEFAULT_SCHEDULER = "round-robin"
 DEFAULT_MEMORY_MANAGER = "paged"
+DEFAULT_MACHINE = "simulated"
 
 
 @hookimpl(trylast=True)
@@ -41,6 +43,16 @@ def jefeos_memory_manager(name: str | None, engine: Engine) -> MemoryManager | N
     from jefeos.mm.manager import MemoryManager
 
     return MemoryManager(engine)
+
+
+@hookimpl(trylast=True)
+def jefeos_machine(name: str, request: MachineRequest) -> Machine | None:
+    """``simulated`` (the default): `jefeos.bus.simulated`."""
+    if name != DEFAULT_MACHINE:
+        return None
+    from jefeos.bus.simulated import build_simulated
+
+    return build_simulated(request)
 
 
 @hookimpl(trylast=True)

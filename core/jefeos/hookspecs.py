@@ -26,18 +26,21 @@ Rules that hold for every hook:
 * "First result" hooks return ``None`` for "not mine", and the first other answer is taken.
 
 Order in a boot: scheduler, memory manager, personalities, for each of them its syscall table and then
-`jefeos_register_syscalls`, filesystems, (root mounted), applets, `jefeos_boot`; then the shell, if the command line
-wants one, and process announcements; `jefeos_shutdown` at the end.
+`jefeos_register_syscalls`, (machine and drivers, if there are devices), filesystems, (root mounted), applets,
+`jefeos_boot`; then the shell, if the command line wants one, and process announcements; `jefeos_shutdown` at the end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pluggy
 
 if TYPE_CHECKING:
+    from jefeos.bus.driver import Driver
+    from jefeos.bus.machine import DiskRequest, Machine, MachineRequest, NicRequest
+    from jefeos.bus.simulated import DeviceModel
     from jefeos.config import BootConfig
     from jefeos.cpu.engine import Engine
     from jefeos.kernel import Kernel
@@ -128,6 +131,41 @@ def jefeos_filesystems() -> list[FilesystemType]:
     When: once, before the root is mounted. For ``--root SOURCE`` and ``--mount`` the kernel asks each type's
     ``probe(source)`` in order and opens the source with the first that says yes.
     Returns: a list, possibly empty. An error reports the plugin; a source that nobody recognises ends the boot.
+    """
+
+
+@hookspec(firstresult=True)
+def jefeos_machine(name: str, request: MachineRequest) -> Machine | None:
+    """Make the machine called ``name`` (``--machine``): where devices are (`jefeos.bus.machine.Machine`). First result.
+
+    When: once, if the system is to have devices, before the root is mounted. ``request`` says what RAM there is, which
+    disks and network cards are wanted, and which models there are. An implementation answers only for its own name.
+    Returns: a machine that was not started, or ``None``. An error ends the boot; so does a name nobody answers for.
+    """
+
+
+@hookspec
+def jefeos_drivers() -> list[Driver]:
+    """The device drivers of this plugin (`jefeos.bus.driver.Driver`).
+
+    When: once, after the machine was started; each device goes to the first driver that matches it and brings it up.
+    Returns: a list, possibly empty. An error reports the plugin; its devices stay without a driver.
+    """
+
+
+@hookspec
+def jefeos_disk_controllers() -> dict[str, Callable[[Sequence[DiskRequest]], DeviceModel]]:
+    """Models of disk controllers for the simulated machine, by name: from its disks to a model on the bus.
+
+    When: once, if the system is to have devices. Returns: a dict, possibly empty. An error reports the plugin.
+    """
+
+
+@hookspec
+def jefeos_network_cards() -> dict[str, Callable[[NicRequest], DeviceModel]]:
+    """Models of network cards for the simulated machine, by name: from MAC and wire to a model on the bus.
+
+    When: once, if the system is to have devices. Returns: a dict, possibly empty. An error reports the plugin.
     """
 
 

@@ -1,0 +1,1 @@
+"""Block devices: the interface that disk drivers implement and filesystems stand on."""

@@ -1,0 +1,1 @@
+"""Networks, as far as the core goes: the interfaces between network drivers, wires and protocol stacks."""
