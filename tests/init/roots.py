@@ -21,9 +21,17 @@ ASKING_INITTAB = b"""\
 """
 
 
-def alpine_with(archive: str, folder: Path, files: dict[str, bytes]) -> str:
+def alpine_roots(archive: str, folder: Path) -> dict[str, str]:
+    """The archive as it is, and with each inittab."""
+    return {
+        "archive": archive,
+        "inittab": alpine_with(archive, folder / "inittab.tar", {"etc/inittab": INITTAB}),
+        "asking": alpine_with(archive, folder / "asking.tar", {"etc/inittab": ASKING_INITTAB}),
+    }
+
+
+def alpine_with(archive: str, target: Path, files: dict[str, bytes]) -> str:
     """A copy of the archive with more files at its end, which count. Root may log in without a password."""
-    target = folder / "alpine.tar"
     data = gzip.decompress(Path(archive).read_bytes())
     target.write_bytes(data)
     with tarfile.open(fileobj=io.BytesIO(data)) as old:

@@ -18,92 +18,22 @@ if sys.platform != "linux":
 
 import expect
 from expect import Terminal
-from roots import ASKING_INITTAB, INITTAB, alpine_with, make_debian
+from journeys import JOURNEYS, PROMPT, boot
+from roots import alpine_roots, make_debian
 
 pytestmark = pytest.mark.peer
-PROMPT = "# \x1b[6n"
 
 
 @pytest.fixture(scope="module")
-def root(alpine_root: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return alpine_with(alpine_root, tmp_path_factory.mktemp("root"), {"etc/inittab": INITTAB})
+def roots(alpine_root: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The roots that the journeys take, by what they are called there."""
+    return alpine_roots(alpine_root, tmp_path_factory.mktemp("roots"))
 
 
-@pytest.fixture(scope="module")
-def asking_root(alpine_root: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return alpine_with(alpine_root, tmp_path_factory.mktemp("asking"), {"etc/inittab": ASKING_INITTAB})
-
-
-def boot(root: str, *options: str) -> Terminal:
-    return Terminal("boot", "--root", root, "--init", "/sbin/init", *options)
-
-
-def log_in(terminal: Terminal) -> None:
-    terminal.expect("login: ")
-    terminal.type("root\r")
-    terminal.expect(PROMPT)
-
-
-def test_login_respawn_orphans_and_poweroff(root: str) -> None:
-    with boot(root) as terminal:
-        assert "sysinit-ran\r\n" in terminal.expect("wait-ran")
-        log_in(terminal)
-        terminal.type("tty; ps -o pid,ppid,comm; exit\r")
-        shown = terminal.expect("login: ")
-        assert "/dev/console" in shown
-        assert "1     0 init" in shown
-        terminal.type("root\r")  # getty came back
-        terminal.expect(PROMPT)
-        # A child that outlives its parent becomes init's, and init reaps it.
-        terminal.type("(sh -c 'sleep 1; exit 3' & echo $! >/tmp/pid)\r")
-        terminal.expect(PROMPT)
-        terminal.type('ps -o pid,ppid | grep " $(cat /tmp/pid) "\r')
-        terminal.expect(" 1\r\n")
-        terminal.type("sleep 1.2; test -e /proc/$(cat /tmp/pid) && echo left || echo reaped\r")
-        terminal.expect("\nreaped")
-        terminal.type("poweroff\r")
-        terminal.expect("shutdown-ran")
-        terminal.expect("SIGKILL to all processes")
-        terminal.expect("jefeos: power down")
-        assert terminal.wait() == 0
-        assert terminal.settings_restored
-
-
-def test_askfirst_job_control_and_restart(asking_root: str) -> None:
-    with boot(asking_root) as terminal:
-        terminal.expect("activate this console.")
-        terminal.type("\x03\r")  # nobody's interrupt: init leads no session on the console
-        terminal.expect(PROMPT)
-        terminal.type("sh -c 'echo started; exec sleep 100'\r")
-        terminal.expect("\nstarted")
-        terminal.type("\x1a")
-        terminal.expect("Stopped")
-        terminal.type("reboot\r")
-        terminal.expect("jefeos: restarting")
-        terminal.expect("activate this console.")
-        terminal.type("\r")
-        terminal.expect(PROMPT)
-        terminal.type("halt -f\r")
-        terminal.expect("jefeos: system halted")
-        assert terminal.wait() == 0
-
-
-@pytest.mark.parametrize("signal", ["TERM", "INT"])
-def test_signals_to_init_restart(asking_root: str, signal: str) -> None:
-    with boot(asking_root, "--no-reboot") as terminal:
-        terminal.expect("activate this console.")
-        terminal.type("\r")
-        terminal.expect(PROMPT)
-        terminal.type(f"kill -KILL 1; kill -STOP 1; kill -{signal} 1\r")
-        terminal.expect("system reboot")
-        terminal.expect("restart asked for, not done")
-        assert terminal.wait() == 0
-
-
-def test_the_archive_as_it_is_comes_to_its_login(alpine_root: str) -> None:
-    with boot(alpine_root) as terminal:
-        assert "/sbin/openrc" in terminal.expect("(/dev/tty1)")  # named by its inittab, not in the archive
-        terminal.expect("login: ")
+@pytest.mark.parametrize("name", JOURNEYS)
+def test_journey(roots: dict[str, str], name: str) -> None:
+    root, journey = JOURNEYS[name]
+    journey(roots[root])
 
 
 def jefeos(*arguments: str, script: str = "") -> subprocess.CompletedProcess[str]:
