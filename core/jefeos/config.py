@@ -74,6 +74,23 @@ class MountSpec:
 
 
 @frozen
+class DiskSpec:
+    """A disk image that the machine has as a disk: ``IMAGE[:ro]``."""
+
+    path: str
+    read_only: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> DiskSpec:
+        """Read ``IMAGE[:ro|:rw]``; a disk can be written unless it says otherwise."""
+        path = text.removesuffix(":rw").removesuffix(":ro")
+        return cls(path, text.endswith(":ro"))
+
+    def __str__(self) -> str:
+        return f"{self.path}{':ro' if self.read_only else ''}"
+
+
+@frozen
 class BootConfig:
     """Everything a boot depends on. Values only: no open files, so that it pickles and compares."""
 
@@ -95,6 +112,9 @@ class BootConfig:
     #: Name of the scheduler, of the memory manager; None for the default.
     scheduler: str | None = None
     memory_manager: str | None = None
+    #: Name of the machine that has the devices; None for the simulated one.
+    machine: str | None = None
+    disks: tuple[DiskSpec, ...] = ()
     #: False, True (standard error), or the host file to write the system-call trace to.
     trace: bool | str = False
     #: Report counts of system calls, faults and switches at the end.
@@ -178,6 +198,14 @@ def _read_mounts(value: Any) -> dict[str, Any]:
     return {"mounts": tuple(specs)}
 
 
+def _read_disks(value: Any) -> dict[str, Any]:
+    return {
+        "disks": tuple(
+            spec if isinstance(spec, DiskSpec) else DiskSpec.parse(_text(os.fspath(spec))) for spec in _items(value)
+        )
+    }
+
+
 def _read_init(value: Any) -> dict[str, Any]:
     path = _text(value)
     if not path.startswith("/"):
@@ -251,6 +279,8 @@ OPTIONS: Mapping[str, Callable[[Any], dict[str, Any]]] = {
     "strict": _flag_option("strict"),
     "scheduler": _text_option("scheduler"),
     "memory_manager": _text_option("memory_manager"),
+    "machine": _text_option("machine"),
+    "disk": _read_disks,
     "trace": _read_trace,
     "stats": _flag_option("stats"),
     "virtual_time": _flag_option("virtual_time"),
@@ -262,7 +292,7 @@ OPTIONS: Mapping[str, Callable[[Any], dict[str, Any]]] = {
 }
 
 #: Other spellings, for callers from Python who think of the field.
-_ALIASES = {"mounts": "mount", "ram_bytes": "ram", "env": "environment"}
+_ALIASES = {"mounts": "mount", "disks": "disk", "ram_bytes": "ram", "env": "environment"}
 
 
 def _apply(

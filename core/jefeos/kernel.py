@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import jefeos
+from jefeos.bus.system import RamFile, needs_ram_file, start_devices, stop_devices, wants_devices
 from jefeos.config import BootConfig
 from jefeos.errors import BootError, ConfigError, KernelError
 from jefeos.hostfiles import HostStreams
@@ -45,6 +46,7 @@ from jefeos.vfs.procfs.sysctl import SystemSettings
 from jefeos.vfs.vfs import Vfs
 
 if TYPE_CHECKING:
+    from jefeos.bus.driver import DeviceManager
     from jefeos.cpu.engine import Engine
     from jefeos.hookspecs import Applet
     from jefeos.inject.injector import Injector
@@ -102,7 +104,8 @@ class Kernel:
         self.scheduler = plugins.first("jefeos_scheduler", name=config.scheduler, config=config)
         if self.scheduler is None:
             raise ConfigError(f"no plugin provides the scheduler {config.scheduler!r}")
-        self.engine = _make_engine(config)
+        self.ram_file = RamFile(config.ram_bytes) if needs_ram_file(config) else None
+        self.engine = _make_engine(config, self.ram_file)
         try:
             self._compose(trace_output)
         except BaseException:
@@ -153,6 +156,7 @@ class Kernel:
             kind for found in plugins.collect("jefeos_filesystems") for kind in found
         ]
         self.applets: dict[str, Applet] = {}
+        self.devices: DeviceManager | None = start_devices(self) if wants_devices(config) else None
         self.memory_at_boot = self.memory.free_frames()
         """Free frames before anything was mounted: as many are free again after the shutdown."""
         mount_root(self)
@@ -344,6 +348,7 @@ class Kernel:
         self.closed = True
         for injector in self._injectors:
             injector.detach()
+        stop_devices(self)
         streams = getattr(self, "host_streams", None)
         if streams is not None:
             streams.close()
@@ -351,6 +356,8 @@ class Kernel:
         if loop is not None:
             loop.close()
         self.engine.close()
+        if self.ram_file is not None:
+            self.ram_file.close()
 
     def statistics(self) -> dict[str, Any]:
         """Counts since boot: system calls by name (all, those that succeeded and failed, those without a handler),
@@ -408,10 +415,10 @@ def _describe_mount(mounted: Mount) -> str:
     return f"{mounted.fs.name} on {place.decode('utf-8', 'replace')}"
 
 
-def _make_engine(config: BootConfig) -> Engine:
+def _make_engine(config: BootConfig, ram_file: RamFile | None) -> Engine:
     from jefeos.cpu.unicorn import UnicornEngine
 
     try:
-        return UnicornEngine(config.ram_bytes)
+        return UnicornEngine(config.ram_bytes, ram_file.descriptor if ram_file is not None else -1)
     except (MemoryError, OSError) as error:
         raise BootError(f"the host cannot give {config.ram_bytes >> 20} MiB for --ram: {error}") from None

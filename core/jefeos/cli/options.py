@@ -34,6 +34,8 @@ BOOT_OPTIONS = (
     BootOption("init", "--init", "text", "PROG", "First program (default: /init of the root, or /bin/sh)."),
     BootOption("no_reboot", "--no-reboot", "flag", None, "End where a program restarts the system."),
     BootOption("mount", "--mount", "texts", "HOST:GUEST[:rw]", "Mount a host folder or archive. Repeatable."),
+    BootOption("machine", "--machine", "text", "NAME", "Machine that has the devices: simulated, or a plugin's."),
+    BootOption("disk", "--disk", "texts", "IMAGE[:ro]", "Give the machine a disk. Repeatable."),
     BootOption("ram", "--ram", "text", "SIZE", "Physical memory, as 64M or 1G (default 256M)."),
     BootOption("plugins", "--plugins", "texts", "NAMES", "Load only these plugins (default: all installed)."),
     BootOption("without", "--without", "texts", "NAMES", "Leave these plugins out."),

@@ -18,7 +18,8 @@ Rules: `alloc` gives zeroed frames, `alloc_raw` frames of any content (the calle
 When none is left the allocator asks `reclaim(count)` once and then fails with ENOMEM. Hot paths of the
 memory manager read and write `references` and `code` directly; the methods are the same thing, spelt out.
 
-It knows no order above one frame: contiguous runs for DMA belong to a heap of their own.
+It knows no order above one frame: contiguous memory for DMA belongs to a heap of its own, which takes its frames
+once, at boot, from the top (`claim_top`).
 """
 
 from __future__ import annotations
@@ -172,6 +173,13 @@ class FrameAllocator:
             self.reclaim(missing)
             if self.free_count < count:
                 raise KernelError(Errno.ENOMEM, "out of memory frames")
+
+    def claim_top(self, count: int) -> int:
+        """Take the ``count`` highest frames away for good; gives the first. Raises KernelError(ENOMEM)."""
+        if self.limit - count < self._next:
+            raise KernelError(Errno.ENOMEM, f"no {count} contiguous frames are left at the top of memory")
+        self.limit -= count
+        return self.limit
 
     def _make_room(self, count: int) -> None:
         self.reclaim(max(count, 32))  # a batch, so that the next allocations do not each search the cache

@@ -58,12 +58,12 @@ _SYSCALL_REGISTERS: Final = (Reg.RAX, Reg.RDI, Reg.RSI, Reg.RDX, Reg.R10, Reg.R8
 
 
 class UnicornEngine(UnicornState):
-    """One emulated x86-64 processor (x86-64-v2) and its RAM."""
+    """One emulated x86-64 processor (x86-64-v2) and its RAM, which may be a shared mapping of a host file."""
 
     name = "unicorn"
 
-    def __init__(self, ram_bytes: int) -> None:
-        super().__init__(ram_bytes)
+    def __init__(self, ram_bytes: int, ram_file: int = -1) -> None:
+        super().__init__(ram_bytes, ram_file)
         self.ticked = False
         self.instructions_retired = 0
         self._ended = False

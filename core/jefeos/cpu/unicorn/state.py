@@ -47,14 +47,14 @@ class UnicornContext(CpuContext):
 class UnicornState(Engine):
     """An open processor in ring 3, with its RAM. Abstract: it cannot run."""
 
-    def __init__(self, ram_bytes: int) -> None:
+    def __init__(self, ram_bytes: int, ram_file: int = -1) -> None:
         if ram_bytes % paging.PAGE_SIZE or not RESERVED_BYTES < ram_bytes <= _MAX_RAM_BYTES:
             raise BootError(
                 f"guest RAM must be whole pages, above {RESERVED_BYTES} bytes and at most 4 GiB: {ram_bytes}"
             )
         lib = uc.Library()
         try:
-            self._ram_map = mmap.mmap(-1, ram_bytes)
+            self._ram_map = mmap.mmap(ram_file, ram_bytes)
         except (OSError, OverflowError) as error:
             raise BootError(f"no {ram_bytes} bytes of host memory for guest RAM: {error}") from error
         self.ram = memoryview(self._ram_map)

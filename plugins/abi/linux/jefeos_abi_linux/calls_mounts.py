@@ -1,7 +1,8 @@
 """Filesystems: statfs, mount, umount2, pivot_root.
 
 mount(2) opens the kernel's own filesystem types by name (tmpfs, proc, devtmpfs, devpts, mqueue), and what plugins
-registered in ``kernel.filesystem_types``. Propagation flags are accepted and change nothing: there is one mount namespace.
+registered in ``kernel.filesystem_types``. Propagation flags are accepted and change nothing: there is one mount
+namespace.
 """
 
 from __future__ import annotations

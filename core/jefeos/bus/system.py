@@ -1,0 +1,110 @@
+"""Devices of a booted system: from the configuration to a machine with its drivers, and back.
+
+    config.machine, config.disks --> MachineRequest --jefeos_machine--> Machine --jefeos_drivers--> DeviceManager
+
+Nothing of this is imported, and no memory is set aside, in a system without devices. The DMA heap is the top of guest
+RAM. A machine outside of this process sees guest RAM through a file (`RamFile`), which lasts as long as the kernel.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+from jefeos.errors import BootError, ConfigError, KernelError
+
+if TYPE_CHECKING:
+    from jefeos.bus.driver import DeviceManager
+    from jefeos.bus.machine import Machine
+    from jefeos.config import BootConfig
+    from jefeos.kernel import Kernel
+
+SIMULATED: Final = "simulated"
+DMA_SHARE: Final = 8
+"""The DMA heap is this part of guest RAM …"""
+MAXIMUM_DMA_BYTES: Final = 16 << 20
+"""… but no more than this."""
+_PAGE_SHIFT: Final = 12
+_MEMORY_FOLDER: Final = "/dev/shm"
+
+
+def wants_devices(config: BootConfig) -> bool:
+    """Whether the configuration asks for a machine, or for something that needs one."""
+    return config.machine is not None or bool(config.disks)
+
+
+def needs_ram_file(config: BootConfig) -> bool:
+    """Whether guest RAM must be visible from outside of this process."""
+    return config.machine not in (None, SIMULATED)
+
+
+class RamFile:
+    """A file of the host that guest RAM is a shared mapping of. Sparse, private to the user, in memory if possible."""
+
+    def __init__(self, size: int) -> None:
+        import tempfile
+
+        folder = _MEMORY_FOLDER if os.path.isdir(_MEMORY_FOLDER) else None
+        try:
+            self.descriptor, self.path = tempfile.mkstemp(prefix="jefeos-ram-", dir=folder)
+            os.truncate(self.descriptor, size)
+        except OSError as error:
+            raise BootError(f"the host gives no file of {size >> 20} MiB for guest RAM: {error}") from None
+
+    def close(self) -> None:
+        """Remove the file."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+            os.unlink(self.path)
+
+
+def start_devices(kernel: Kernel) -> DeviceManager:
+    """Build the machine, start it, and give its devices to their drivers. Raises BootError or ConfigError."""
+    from jefeos.bus.driver import DeviceManager
+    from jefeos.bus.machine import DiskRequest, MachineRequest
+
+    config, plugins = kernel.config, kernel.plugins
+    name = config.machine or SIMULATED
+    dma_bytes = min(config.ram_bytes // DMA_SHARE, MAXIMUM_DMA_BYTES) >> _PAGE_SHIFT << _PAGE_SHIFT
+    try:
+        dma_base = kernel.memory.frames.claim_top(dma_bytes >> _PAGE_SHIFT) << _PAGE_SHIFT
+    except KernelError as error:
+        raise BootError(f"no memory for devices: {error} (see --ram)") from None
+    request = MachineRequest(
+        kernel.engine.ram,
+        kernel.ram_file.path if kernel.ram_file is not None else None,
+        dma_base,
+        dma_bytes,
+        kernel.log,
+        disks=[DiskRequest(disk.path, disk.read_only) for disk in config.disks],
+        disk_controllers=_named(plugins.collect("jefeos_disk_controllers")),
+        network_cards=_named(plugins.collect("jefeos_network_cards")),
+    )
+    machine: Machine | None = plugins.first("jefeos_machine", name=name, request=request)
+    if machine is None:
+        raise ConfigError(f"no plugin provides the machine {name!r}")
+    try:
+        machine.attach(kernel.loop)
+        machine.start()
+        drivers = [driver for found in plugins.collect("jefeos_drivers") for driver in found]
+        manager = DeviceManager(machine, drivers, kernel.loop, kernel.log)
+        manager.bind_all()
+    except BaseException:
+        machine.stop()
+        raise
+    return manager
+
+
+def stop_devices(kernel: Kernel) -> None:
+    """Take the devices from their drivers and end the machine. Idempotent."""
+    manager: DeviceManager | None = getattr(kernel, "devices", None)
+    if manager is not None:
+        kernel.devices = None
+        manager.unbind_all()
+        manager.machine.stop()
+
+
+def _named(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """One dictionary; of two entries with a name, the one of the plugin that was asked first stays."""
+    return {name: thing for some in reversed(found) for name, thing in some.items()}
