@@ -29,6 +29,7 @@ from typing import Any
 
 import jefeos
 from attrs import frozen
+from jefeos.api import ProgramTimeout
 
 sys.path.insert(0, str(Path(__file__).parent))
 from posix_build import build_all, scripts
@@ -45,7 +46,7 @@ ENVIRONMENT = {
     "PWD": "",
 }
 INPUT = b"first line\nsecond line\n"
-TIMEOUT_S = 20
+TIMEOUT_S = 10
 #: What the shell says when a command is not there.
 NOT_FOUND = 127
 #: How much of an output that differs is kept.
@@ -73,12 +74,10 @@ class Probe:
 def collect(folder: Path, wanted: Collection[Interface]) -> tuple[dict[tuple[str, str], Probe], set[str]]:
     """The probes of these interfaces, and the names that are written but that no C library here has."""
     probes: dict[tuple[str, str], Probe] = {}
-    lacking: set[str] = set()
-    for library in ("glibc", "musl"):
-        for program in build_all(folder, library):
-            lacking.update(program.lacking)
-            for name in program.names:
-                probes.setdefault(("c", name), Probe(name, [str(program.path), name], library))
+    programs, lacking = build_all(folder)
+    for program in programs:
+        for name in program.names:
+            probes.setdefault(("c", name), Probe(name, [str(program.path), name], program.library))
     written = scripts()
     for interface in wanted:
         if interface.key[0] == "shell" and interface.name in written:
@@ -106,7 +105,7 @@ def run_on_host(probe: Probe, folder: str) -> Outcome:
 def run_on_jefeos(system: Any, probe: Probe, folder: str) -> Outcome:
     try:
         done = system.run(probe.argv, input=INPUT, timeout=TIMEOUT_S, cwd=folder, env=ENVIRONMENT)
-    except jefeos.ProgramTimeout:
+    except ProgramTimeout:
         return Outcome(None, b"", b"timed out")
     return Outcome(-done.signal if done.signal else done.status, done.stdout, done.stderr)
 

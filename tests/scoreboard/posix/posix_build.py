@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 from attrs import define, field
@@ -23,7 +22,8 @@ LIBRARIES = {
     "musl": (["musl-gcc"], ["-lm"]),
 }
 OPTIONS = ["-std=gnu17", "-O1", "-g", "-fno-builtin", "-pthread", "-w", "-Werror=implicit-function-declaration"]
-BLOCK = re.compile(r"^[A-Z][A-Z0-9_]*\((\w+)", re.MULTILINE)
+#: A probe, with the helpers on the lines right before it.
+BLOCK = re.compile(r"^(?:static [^\n]*\n)*[A-Z][A-Z0-9_]*\((\w+)", re.MULTILINE)
 COMPLAINT = re.compile(r"^[^:\n]+?\.c:(\d+):(?:\d+:)? (?:fatal )?(?:error|undefined|warning: the use)", re.MULTILINE)
 LINKER = re.compile(r"in function `probe_(\w+)'")
 
@@ -37,6 +37,7 @@ class Program:
     """A compiled file of probes."""
 
     path: Path
+    library: str
     names: list[str]
     #: Names of blocks that did not compile or link.
     lacking: list[str] = field(factory=list)
@@ -60,7 +61,7 @@ def build(source: Path, folder: Path, library: str) -> Program:
             raise BuildError(f"{source.name} for {library}: {done.stderr[:2000]}")
         lacking += names
     listed = subprocess.run([str(output)], capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
-    return Program(output, listed.stdout.split(), lacking)
+    return Program(output, library, listed.stdout.split(), lacking)
 
 
 def without_complaints(text: str, errors: str) -> tuple[str, list[str]]:
@@ -82,11 +83,23 @@ def without_complaints(text: str, errors: str) -> tuple[str, list[str]]:
     return text, sorted(condemned)
 
 
-def build_all(folder: Path, library: str, sources: Sequence[Path] | None = None) -> list[Program]:
-    """Every file of probes, or those given; nothing where the host has no such compiler."""
-    if shutil.which(LIBRARIES[library][0][0]) is None:
-        return []
-    return [build(source, folder, library) for source in sources or sorted((HERE / "probes").glob("*.c"))]
+def build_all(folder: Path) -> tuple[list[Program], set[str]]:
+    """Every file of probes, and the names that no C library here has.
+
+    What glibc lacks is tried with musl, if that is installed.
+    """
+    programs = []
+    lacking: set[str] = set()
+    for source in sorted((HERE / "probes").glob("*.c")):
+        program = build(source, folder, "glibc")
+        programs.append(program)
+        missing = set(program.lacking)
+        if missing and shutil.which("musl-gcc"):
+            other = build(source, folder, "musl")
+            programs.append(other)
+            missing -= set(other.names)
+        lacking |= missing
+    return programs, lacking
 
 
 def scripts() -> dict[str, str]:
