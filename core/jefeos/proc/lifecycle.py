@@ -167,6 +167,8 @@ class Lifecycle(Endings, Waiting):
             task.mm.ref() if request.thread else mm,
         )
         child.blocked = task.blocked
+        if task.screen is not None:
+            child.screen = task.screen.for_child(child)
         child.name = task.name
         if not request.share_memory or request.vfork:
             child.alternate_stack = task.alternate_stack

@@ -115,6 +115,8 @@ class Process:
     has_execed: bool = False
     timers: dict[str, Any] = field(factory=dict)
     """Interval timers and alarms of the process, by kind; cancelled at exit."""
+    extra: dict[str, Any] = field(factory=dict)
+    """For personalities and plugins: state of their own, by plugin name. Empty after a fork."""
 
     @property
     def is_dead(self) -> bool:

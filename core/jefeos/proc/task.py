@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from jefeos.proc.credentials import Credentials
     from jefeos.proc.files import FdTable, FsState
     from jefeos.proc.process import Process
+    from jefeos.syscall.table import Screen
 
 
 class TaskState(Enum):
@@ -94,6 +95,8 @@ class Task:
     clear_child_tid: int = 0
     robust_list: tuple[int, int] = (0, 0)
     name: bytes = b""
+    screen: Screen | None = None
+    """What its system calls have to pass first. Set by `Executor.set_screen`."""
     extra: dict[str, Any] = field(factory=dict)
     """For personalities and plugins: state of their own, by plugin name."""
 

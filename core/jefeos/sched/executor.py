@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from jefeos.errors import KernelError
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from jefeos.cpu.engine import Engine
     from jefeos.kernel import Kernel
     from jefeos.syscall.declare import Entry
+    from jefeos.syscall.table import Screen
 
 BUDGET_NS: Final = 8_000_000
 """How long one turn of the event loop may be spent on tasks."""
@@ -72,7 +73,7 @@ class Executor(Traps):
         self.loaded: Task | None = None
         self.switches = 0
         self.calls = CallCounts()
-        self._entries: list[Entry] = []
+        self._entries: Sequence[Entry] | Screen = []
         self._queued = False
         self._in_turn = False
         self._clock = kernel.clock if isinstance(kernel.clock, VirtualClock) else None
@@ -120,8 +121,14 @@ class Executor(Traps):
             self.loaded = task
             self.switches += 1
             personality = task.process.personality
-            self._entries = personality.table.entries if personality is not None else []
+            self._entries = task.screen or (personality.table.entries if personality is not None else [])
         return self.engine
+
+    def set_screen(self, task: Task, screen: Screen) -> None:
+        """Let the system calls of ``task`` pass ``screen`` first, from the next one on."""
+        task.screen = screen
+        if self.loaded is task:
+            self._entries = screen
 
     def unload(self, task: Task) -> None:
         """Forget the CPU state of a task that ended or was replaced."""

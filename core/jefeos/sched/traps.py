@@ -11,7 +11,7 @@ and the process dies of SIGSYS.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +25,7 @@ from jefeos.syscall.table import TABLE_SIZE
 if TYPE_CHECKING:
     from jefeos.kernel import Kernel
     from jefeos.syscall.declare import Entry
+    from jefeos.syscall.table import Screen
 
 _VECTORS: Final = {
     0: (Signal.SIGFPE, SignalCode.FPE_INTDIV),
@@ -68,13 +69,15 @@ class Traps:
     kernel: Kernel
     current: Task | None
     calls: CallCounts
-    _entries: list[Entry]
+    _entries: Sequence[Entry] | Screen
 
     def _syscall(self, number: int, a0: int, a1: int, a2: int, a3: int, a4: int, a5: int) -> int | None:
         task: Task = self.current  # type: ignore[assignment]
         try:
             if number < TABLE_SIZE:
                 result = self._entries[number](task, a0, a1, a2, a3, a4, a5)
+            elif task.screen is not None:
+                result = task.screen[number](task, a0, a1, a2, a3, a4, a5)
             else:
                 result = task.process.personality.table.count_unknown(number)  # type: ignore[union-attr]
             if type(result) is int:

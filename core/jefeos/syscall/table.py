@@ -9,13 +9,36 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from jefeos.errors import Errno, PluginError
 from jefeos.syscall.declare import Entry, Handler, SyscallDeclaration
 
+if TYPE_CHECKING:
+    from jefeos.proc.task import Task
+
 TABLE_SIZE: Final = 1024
 """Numbers 0 … 1023; anything above answers ENOSYS."""
+
+
+class Screen(Protocol):
+    """What stands before the table for a thread whose calls are filtered (seccomp).
+
+    The dispatcher indexes it as it would index ``entries``, with any number. Nobody pays for it who has none.
+    """
+
+    mode: int
+    """What /proc/PID/status says: 1 strict, 2 filtered."""
+    filters: int
+    """How many filters are in it."""
+
+    def __getitem__(self, number: int) -> Entry:
+        """The decoder to be called instead of the one in the table."""
+        ...
+
+    def for_child(self, child: Task) -> Screen:
+        """The screen of a thread that this one's thread has made."""
+        ...
 
 
 class SyscallTable:

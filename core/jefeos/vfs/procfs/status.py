@@ -133,6 +133,7 @@ def status(process: Process, task: Task | None = None) -> bytes:
     own = shown.pending.mask if shown is not None else 0
     capabilities = _ALL_CAPABILITIES if creds.euid == 0 else 0
     usage = process.usage
+    screen = shown.screen if shown is not None else None
     pairs += [
         (b"CoreDumping", b"0"),
         (b"THP_enabled", b"0"),
@@ -149,8 +150,8 @@ def status(process: Process, task: Task | None = None) -> bytes:
         (b"CapBnd", b"%016x" % _ALL_CAPABILITIES),
         (b"CapAmb", b"%016x" % 0),
         (b"NoNewPrivs", b"%d" % process.no_new_privileges),
-        (b"Seccomp", b"0"),
-        (b"Seccomp_filters", b"0"),
+        (b"Seccomp", b"%d" % (screen.mode if screen is not None else 0)),
+        (b"Seccomp_filters", b"%d" % (screen.filters if screen is not None else 0)),
         (b"Cpus_allowed", b"1"),
         (b"Cpus_allowed_list", b"0"),
         (b"Mems_allowed", b"1"),

@@ -29,6 +29,7 @@ from jefeos_abi_linux.calls_process import (
     CLONE_THREAD,
     CLONE_VM,
 )
+from jefeos_abi_linux.calls_seccomp import set_by_prctl
 from jefeos_abi_linux.calls_signals import may_signal
 from jefeos_abi_linux.pidfd import PidFile, process_of, signal_target
 from jefeos_abi_linux.siginfo import read_siginfo
@@ -52,6 +53,7 @@ PR_SET_TIMING: Final = 14
 PR_SET_NAME: Final = 15
 PR_GET_NAME: Final = 16
 PR_GET_SECCOMP: Final = 21
+PR_SET_SECCOMP: Final = 22
 PR_CAPBSET_READ: Final = 23
 PR_CAPBSET_DROP: Final = 24
 PR_GET_TSC: Final = 25
@@ -129,6 +131,10 @@ def prctl(task: Task, option: Int, a: ULong, b: ULong, c: ULong, d: ULong) -> in
         if a or b or c or d:
             raise KernelError(Errno.EINVAL)
         return int(process.no_new_privileges)
+    if option == PR_GET_SECCOMP:
+        return task.screen.mode if task.screen is not None else 0
+    if option == PR_SET_SECCOMP:
+        return set_by_prctl(task, a, b)
     return _prctl_remembered(task, option, a, b, c, d)
 
 
@@ -159,7 +165,7 @@ def _prctl_remembered(task: Task, option: int, a: int, b: int, c: int, d: int) -
         if not task.creds.privileged:
             raise KernelError(Errno.EPERM)
         state["securebits"] = a & 0xFF
-    elif option == PR_GET_TIMING or option == PR_GET_SECCOMP:
+    elif option == PR_GET_TIMING:
         return 0
     elif option == PR_SET_TIMING:
         if a:

@@ -24,6 +24,7 @@ _SENDER: Final = struct.Struct("<iIQ")
 _TIMER: Final = struct.Struct("<iiQ")
 _CHILD: Final = struct.Struct("<iIi4xqq")
 _ADDRESS: Final = struct.Struct("<Q")
+_CALL: Final = struct.Struct("<QQ")
 _FAULTS: Final = frozenset(
     (Signal.SIGSEGV, Signal.SIGBUS, Signal.SIGILL, Signal.SIGFPE, Signal.SIGTRAP)
 )
@@ -32,7 +33,10 @@ _FAULTS: Final = frozenset(
 def siginfo_bytes(info: SignalInfo) -> bytes:
     """The structure for ``info``, 128 bytes."""
     code = info.code
-    if info.signo == Signal.SIGCHLD and 0 < code < SignalCode.SI_KERNEL:
+    error = 0
+    if info.signo == Signal.SIGSYS and 0 < code < SignalCode.SI_KERNEL:
+        union, error = _CALL.pack(info.address, info.value), info.status
+    elif info.signo == Signal.SIGCHLD and 0 < code < SignalCode.SI_KERNEL:
         union = _CHILD.pack(
             info.pid, info.uid, info.status, info.user_ns // NS_PER_TICK, info.system_ns // NS_PER_TICK
         )
@@ -42,7 +46,7 @@ def siginfo_bytes(info: SignalInfo) -> bytes:
         union = _TIMER.pack(info.timer_id, info.overrun, info.value)
     else:
         union = _SENDER.pack(info.pid, info.uid, info.value)
-    return (_HEAD.pack(info.signo, 0, code) + union).ljust(SIGINFO_BYTES, b"\0")
+    return (_HEAD.pack(info.signo, error, code) + union).ljust(SIGINFO_BYTES, b"\0")
 
 
 def read_siginfo(mm: AddressSpace, address: int, signo: int) -> SignalInfo:

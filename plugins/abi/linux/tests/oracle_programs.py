@@ -25,6 +25,7 @@ FILE_PROGRAMS = (
     "sockets",
     "inotify",
     "mqueue",
+    "aio",
 )
 """About files; each runs in an empty folder."""
 PROCESS_PROGRAMS = (
@@ -33,6 +34,7 @@ PROCESS_PROGRAMS = (
     "ipc",
     "memory_calls",
     "process_calls",
+    "seccomp",
     "signal_calls",
     "storm",
     "system_calls",
