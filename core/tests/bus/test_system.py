@@ -33,7 +33,7 @@ def test_an_unknown_machine_is_one_clear_line(jefeos_boot: Callable[..., System]
         jefeos_boot(machine="toaster")
 
 
-def test_a_disk_whose_controller_nobody_models_is_one_clear_line(tmp_path: Path, jefeos_boot: Callable[..., System]) -> None:
+def test_a_disk_that_nobody_models_is_one_clear_line(tmp_path: Path, jefeos_boot: Callable[..., System]) -> None:
     with pytest.raises(ConfigError, match="disk controller 'ata'"):
         jefeos_boot(disk=[str(tmp_path / "none.img")], plugins=["linux", "jsh"])
 

@@ -1,0 +1,220 @@
+"""The buffer cache: pages of a block device in the host's memory.
+
+    filesystem, /dev/sda --read, write--> BufferCache --whole runs of pages--> BlockDevice
+
+Reading: what is missing is fetched in runs, as large as the request; a reader that goes on where it left off gets more
+and more read ahead. Writing: pages become dirty and are written back when there are too many, and by `flush`.
+
+Ordered write-back. `order` draws a line: nothing written after it reaches the device before everything written ahead of
+it was given to the device and flushed there. So a filesystem says "journal first, then the rest" without waiting. Each
+dirty page belongs to the epoch in which it was dirtied; epochs are written back oldest first, with a flush between
+them. A page of an older epoch that is written again forces the older epochs out beforehand.
+
+A write that the device refuses keeps its pages dirty and fails the `flush` that met it (EIO); the next one tries again.
+Only whole pages are kept: a device whose end is inside of a page has a shorter last one.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+from jefeos.block.device import BlockDevice
+from jefeos.errors import Errno, KernelError
+
+PAGE_BYTES: Final = 4096
+DEFAULT_CAPACITY_BYTES: Final = 64 << 20
+DIRTY_SHARE: Final = 4
+"""Write back when this part of the capacity is dirty."""
+FIRST_AHEAD: Final = 8
+MOST_AHEAD: Final = 256
+"""Pages read ahead: a first guess, doubled with each request in order, up to a mebibyte."""
+MOST_AT_ONCE: Final = 1 << 20
+"""Bytes in one transfer to the device."""
+
+Page = bytes | bytearray
+
+
+class BufferCache:
+    """The cache of one device. Offsets and lengths are bytes."""
+
+    def __init__(self, device: BlockDevice, capacity_bytes: int = DEFAULT_CAPACITY_BYTES) -> None:
+        self.device = device
+        self.size_bytes = device.size_bytes
+        self.capacity_pages = max(capacity_bytes // PAGE_BYTES, 2 * MOST_AHEAD)
+        self._pages: OrderedDict[int, Page] = OrderedDict()
+        self._dirty: dict[int, int] = {}
+        """Page number to its epoch."""
+        self._epochs: dict[int, set[int]] = {}
+        """The same the other way round, oldest first."""
+        self._epoch = 0
+        self._next_page = -1
+        self._ahead = 0
+
+    @property
+    def cached_bytes(self) -> int:
+        """How much is in the cache."""
+        return len(self._pages) * PAGE_BYTES
+
+    @property
+    def dirty_bytes(self) -> int:
+        """How much of it is not on the device."""
+        return len(self._dirty) * PAGE_BYTES
+
+    # -- reading --
+
+    def read(self, offset: int, length: int) -> bytes:
+        """``length`` bytes. Raises KernelError: ENXIO past the end, what the device raises otherwise."""
+        self._check(offset, length)
+        if not length:
+            return b""
+        first, last = offset // PAGE_BYTES, (offset + length - 1) // PAGE_BYTES
+        pages = self._pages
+        if first == last:
+            page = pages.get(first)
+            if page is None:
+                self._fetch(first, last)
+                page = pages[first]
+                self._evict()
+            else:
+                pages.move_to_end(first)
+            start = offset - first * PAGE_BYTES
+            return bytes(page[start : start + length])
+        self._fetch(first, last)
+        pieces: list[Page] = [pages[number] for number in range(first, last + 1)]
+        whole = b"".join(pieces)
+        start = offset - first * PAGE_BYTES
+        self._evict()
+        return whole if not start and len(whole) == length else whole[start : start + length]
+
+    def _fetch(self, first: int, last: int) -> None:
+        """Have the pages ``first`` to ``last`` in the cache, and perhaps more after them."""
+        pages = self._pages
+        if first == self._next_page or first == self._next_page - 1:
+            self._ahead = min(max(2 * self._ahead, FIRST_AHEAD), MOST_AHEAD)
+        else:
+            self._ahead = 0
+        self._next_page = last + 1
+        end = last + 1
+        if last not in pages:
+            end = min(last + 1 + self._ahead, -(-self.size_bytes // PAGE_BYTES))
+        number = first
+        while number < end:
+            if number in pages:
+                if number <= last:
+                    pages.move_to_end(number)
+                number += 1
+                continue
+            stop = number + 1
+            while stop < end and stop not in pages and (stop - number) * PAGE_BYTES < MOST_AT_ONCE:
+                stop += 1
+            try:
+                self._read_run(number, stop)
+            except KernelError:
+                if number > last:
+                    return  # what was only read ahead may be bad
+                if stop - number == 1:
+                    raise
+                for one in range(number, min(stop, last + 1)):  # only what was asked for, to fail at the bad one
+                    self._read_run(one, one + 1)
+            number = stop
+
+    def _read_run(self, first: int, stop: int) -> None:
+        start = first * PAGE_BYTES
+        buffer = memoryview(bytearray(min(stop * PAGE_BYTES, self.size_bytes) - start))
+        self.device.read_into(start // self.device.sector_bytes, buffer)
+        for index, number in enumerate(range(first, stop)):
+            self._pages[number] = bytes(buffer[index * PAGE_BYTES : (index + 1) * PAGE_BYTES])
+
+    # -- writing --
+
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """Write ``data``; it reaches the device later. Raises KernelError: ENXIO past the end, EROFS."""
+        length = len(data)
+        self._check(offset, length)
+        if self.device.read_only:
+            raise KernelError(Errno.EROFS, f"{self.device.name} is read-only")
+        view = memoryview(data).cast("B")
+        done = 0
+        while done < length:
+            number, start = divmod(offset + done, PAGE_BYTES)
+            page_bytes = min(PAGE_BYTES, self.size_bytes - number * PAGE_BYTES)
+            count = min(page_bytes - start, length - done)
+            epoch = self._dirty.get(number)
+            if epoch is not None and epoch != self._epoch:
+                self._write_back(epoch)
+                epoch = None
+            if count == page_bytes:
+                self._pages[number] = bytes(view[done : done + count])
+            else:
+                page = self._writable_page(number)
+                page[start : start + count] = view[done : done + count]
+            self._pages.move_to_end(number)
+            if epoch != self._epoch:
+                self._dirty[number] = self._epoch
+                self._epochs.setdefault(self._epoch, set()).add(number)
+            done += count
+        if len(self._dirty) * DIRTY_SHARE > self.capacity_pages:
+            self._write_back(self._epoch)
+        self._evict()
+
+    def order(self) -> None:
+        """What was written so far reaches the medium before anything written from now on."""
+        if self._epoch in self._epochs:
+            self._epoch += 1
+
+    def flush(self) -> None:
+        """Everything is on the medium when this returns. Raises KernelError(EIO) when it is not."""
+        self._write_back(self._epoch)
+        self.device.flush()
+
+    def forget(self) -> None:
+        """Drop every page that is not dirty (BLKFLSBUF; somebody else wrote to the device)."""
+        for number in [number for number in self._pages if number not in self._dirty]:
+            del self._pages[number]
+
+    def _writable_page(self, number: int) -> bytearray:
+        page = self._pages.get(number)
+        if page is None:
+            self._read_run(number, number + 1)
+            page = self._pages[number]
+        if isinstance(page, bytes):
+            page = self._pages[number] = bytearray(page)
+        return page
+
+    def _write_back(self, last_epoch: int) -> None:
+        """Give the epochs up to ``last_epoch`` to the device, with a flush after each that is followed by another."""
+        for epoch in [epoch for epoch in self._epochs if epoch <= last_epoch]:
+            pages = self._epochs[epoch]
+            for run in _runs(sorted(pages)):
+                data = b"".join([self._pages[number] for number in run])
+                self.device.write(run[0] * PAGE_BYTES // self.device.sector_bytes, data)
+                for number in run:
+                    del self._dirty[number]
+                pages.difference_update(run)
+            if epoch < self._epoch:
+                self.device.flush()  # if this fails, so does whatever was to come after it
+            del self._epochs[epoch]
+
+    def _evict(self) -> None:
+        """Let the least recently used clean pages go."""
+        excess = len(self._pages) - self.capacity_pages
+        if excess <= 0:
+            return
+        for number in [number for number in self._pages if number not in self._dirty][:excess]:
+            del self._pages[number]
+
+    def _check(self, offset: int, length: int) -> None:
+        if offset < 0 or length < 0 or offset + length > self.size_bytes:
+            raise KernelError(Errno.ENXIO, f"{length} bytes at {offset} are not all on {self.device.name}")
+
+
+def _runs(numbers: list[int]) -> list[list[int]]:
+    """Neighbouring numbers together, at most `MOST_AT_ONCE` bytes of pages in a run."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][-1] + 1 == number and len(runs[-1]) * PAGE_BYTES < MOST_AT_ONCE:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return runs

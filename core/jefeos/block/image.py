@@ -1,0 +1,197 @@
+"""Disk images: a disk's contents in a file of the host, raw or VHD.
+
+    open_image(path)        raw, or VHD by the footer in the last 512 bytes (block/vhd.py)
+    create_image(path, …)   sparse: a new image takes next to no room on the host
+
+A `DiskImage` is addressed in bytes. `ImageDevice` makes a block device of one, for those who look at an image without
+a machine around it; machines put a controller in between. An image that is opened read-only is never written.
+
+Not here: locking. Two systems that write one image destroy it, as two computers on one disk would.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from typing import Final
+
+from jefeos.block.device import BlockDevice
+from jefeos.errors import ConfigError, Errno, KernelError, UsageError
+
+SECTOR_BYTES: Final = 512
+MAXIMUM_BYTES: Final = 1 << 48
+"""No image is larger: 256 TiB, far beyond what LBA48 disks of 512-byte sectors were ever made with."""
+KINDS: Final = ("raw", "vhd", "vhd-fixed")
+
+
+class DiskImage(ABC):
+    """The bytes of a disk. Offsets and lengths are any; nothing beyond `size_bytes` is ever touched."""
+
+    path: str
+    size_bytes: int
+    read_only: bool
+
+    @abstractmethod
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill ``buffer`` from ``offset`` on. Raises KernelError(EIO) if the host cannot read."""
+
+    @abstractmethod
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """Write ``data`` at ``offset``. Raises KernelError: EROFS, EIO, ENOSPC if the host's disk is full."""
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Return when what was written is on the host's disk."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the file. Idempotent."""
+
+    def check_range(self, offset: int, length: int) -> None:
+        """Raise KernelError(ENXIO) for what lies outside of the disk."""
+        if offset < 0 or offset + length > self.size_bytes:
+            raise KernelError(Errno.ENXIO, f"bytes {offset} to {offset + length} are not all on {self.path}")
+
+
+class ImageFile:
+    """The file behind an image: whole transfers or an error, never half of one unnoticed."""
+
+    def __init__(self, path: str, read_only: bool) -> None:
+        self.path = path
+        self.read_only = read_only
+        try:
+            self._file = open(path, "rb" if read_only else "r+b", buffering=0)  # noqa: SIM115
+        except OSError as error:
+            raise ConfigError(f"disk image {path}: {error.strerror or error}") from None
+
+    def size(self) -> int:
+        """Length of the file now."""
+        return os.fstat(self._file.fileno()).st_size
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill the buffer."""
+        done = 0
+        try:
+            self._file.seek(offset)
+            while done < len(buffer):
+                count = self._file.readinto(buffer[done:])
+                if not count:
+                    raise KernelError(Errno.EIO, f"{self.path} ends at {offset + done}: it was cut while in use")
+                done += count
+        except OSError as error:
+            raise KernelError(Errno.EIO, f"{self.path}: {error.strerror or error}") from None
+
+    def read(self, offset: int, length: int) -> bytes:
+        """``length`` bytes."""
+        buffer = bytearray(length)
+        self.read_into(offset, memoryview(buffer))
+        return bytes(buffer)
+
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """Write all of ``data``."""
+        if self.read_only:
+            raise KernelError(Errno.EROFS, f"{self.path} was opened read-only")
+        view = memoryview(data).cast("B")
+        try:
+            self._file.seek(offset)
+            while view:
+                view = view[self._file.write(view) or 0 :]
+        except OSError as error:
+            full = error.errno == Errno.ENOSPC
+            raise KernelError(Errno.ENOSPC if full else Errno.EIO, f"{self.path}: {error.strerror or error}") from None
+
+    def flush(self) -> None:
+        """fsync."""
+        if not self.read_only:
+            try:
+                os.fsync(self._file.fileno())
+            except OSError as error:
+                raise KernelError(Errno.EIO, f"{self.path}: {error.strerror or error}") from None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class RawImage(DiskImage):
+    """The disk's bytes and nothing else."""
+
+    def __init__(self, file: ImageFile) -> None:
+        self._file = file
+        self.path, self.read_only = file.path, file.read_only
+        size = file.size()
+        if not size or size % SECTOR_BYTES:
+            raise ConfigError(f"disk image {file.path}: {size} bytes are not whole {SECTOR_BYTES}-byte sectors")
+        self.size_bytes = size
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        self.check_range(offset, len(buffer))
+        self._file.read_into(offset, buffer)
+
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        self.check_range(offset, len(data))
+        self._file.write(offset, data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class ImageDevice(BlockDevice):
+    """An image as a block device, without any hardware."""
+
+    def __init__(self, image: DiskImage, name: str = "image") -> None:
+        self.image = image
+        self.name = name
+        self.sector_count = image.size_bytes // SECTOR_BYTES
+        self.read_only = image.read_only
+        self.model = "disk image"
+
+    def read_into(self, lba: int, buffer: memoryview) -> None:
+        self.check_range(lba, len(buffer))
+        self.image.read_into(lba * SECTOR_BYTES, buffer)
+
+    def write(self, lba: int, data: bytes | bytearray | memoryview) -> None:
+        self.check_range(lba, len(data))
+        self.image.write(lba * SECTOR_BYTES, data)
+
+    def flush(self) -> None:
+        self.image.flush()
+
+
+def open_image(path: str, *, read_only: bool = False) -> DiskImage:
+    """Open an image. Raises ConfigError for what is none, with what is wrong and where."""
+    from jefeos.block.vhd import VhdImage, has_vhd_footer
+
+    file = ImageFile(path, read_only)
+    try:
+        return VhdImage(file) if has_vhd_footer(file) else RawImage(file)
+    except BaseException:
+        file.close()
+        raise
+
+
+def create_image(path: str, size: int, kind: str = "raw") -> None:
+    """Make a new image of ``size`` bytes full of zeros. Raises UsageError: never over a file that is there."""
+    if kind not in KINDS:
+        raise UsageError(f"an image is one of {', '.join(KINDS)}, not {kind!r}")
+    if not 0 < size <= MAXIMUM_BYTES or size % SECTOR_BYTES:
+        raise UsageError(f"a disk has a whole number of {SECTOR_BYTES}-byte sectors, up to 256 TiB: not {size} bytes")
+    from jefeos.block.vhd import write_new_vhd
+
+    try:
+        with open(path, "xb") as file:
+            try:
+                if kind == "raw":
+                    file.truncate(size)
+                else:
+                    write_new_vhd(file, size, dynamic=kind == "vhd")
+            except BaseException:
+                os.unlink(path)
+                raise
+    except FileExistsError:
+        raise UsageError(f"{path} is there already; remove it first", Errno.EEXIST) from None
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror or error}") from None
