@@ -44,6 +44,9 @@ class AreaSpace(UserMemory):
     def __init__(self, memory: MemoryManager) -> None:
         super().__init__(memory)
         self._mmap_base = self._full_from = DEFAULT_MMAP_BASE
+        self.lock_future = False
+        """mlockall(MCL_FUTURE): new areas are locked."""
+        self.has_seals = False
 
     @property
     def mmap_base(self) -> int:
@@ -137,6 +140,7 @@ class AreaSpace(UserMemory):
             may_write=may_write,
             file=file,
         )
+        vma.locked = self.lock_future
         self._insert(vma)
         if own and mapping is not None:
             mapping.release()  # from now on it lives as long as its areas
@@ -213,6 +217,8 @@ class AreaSpace(UserMemory):
 
     def _remove(self, start: int, end: int) -> None:
         """munmap of a checked range."""
+        if self.has_seals:
+            self.require_unsealed(start, end)
         first, last = self._isolate(start, end)
         if first == last:
             return
@@ -248,6 +254,8 @@ class AreaSpace(UserMemory):
         position = bisect_right(self._starts, start) - 1
         if position < 0 or self._vmas[position].end <= start:
             raise KernelError(Errno.ENOMEM)
+        if self.has_seals:
+            self.require_unsealed(start, end)
         at = start
         try:
             while at < end:
@@ -303,6 +311,35 @@ class AreaSpace(UserMemory):
                                 code[pfn] = CODE_STALE
                     entries[position] = entry
             words[first:last] = array("Q", entries)
+
+    # mlock, mseal.
+
+    def lock(self, start: int, length: int, *, locked: bool) -> None:
+        """Mark what is mapped in the range as locked in memory, or no more so."""
+        end = start + page_up(length)
+        first, last = self._isolate(start, end)
+        for area in self._vmas[first:last]:
+            area.locked = locked
+        self._join(start, end)
+
+    @property
+    def locked_bytes(self) -> int:
+        """How much is locked (VmLck)."""
+        return sum(vma.end - vma.start for vma in self._vmas if vma.locked)
+
+    def seal(self, start: int, length: int) -> None:
+        """mseal(2): from now on the range is not unmapped, moved, replaced or given other rights (EPERM)."""
+        end = start + page_up(length)
+        first, last = self._isolate(start, end)
+        for area in self._vmas[first:last]:
+            area.sealed = True
+        self.has_seals = True
+        self._join(start, end)
+
+    def require_unsealed(self, start: int, end: int) -> None:
+        """EPERM if a part of the range is sealed. Asked only where ``has_seals`` says that there are any."""
+        if any(vma.sealed for vma in self._vmas if vma.start < end and start < vma.end):
+            raise KernelError(Errno.EPERM)
 
     # The list.
 

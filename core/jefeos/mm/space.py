@@ -121,11 +121,13 @@ class AddressSpace(AreaSpace):
         child.address_space_limit_bytes = self.address_space_limit_bytes
         child._brk_start = self._brk_start
         child.brk_end = self.brk_end
+        child.has_seals = self.has_seals
         try:
             for vma in self._vmas:
                 if vma.dont_fork:
                     continue
                 copy = vma.part(vma.start, vma.end)
+                copy.locked = False
                 child._vmas.append(copy)
                 child._starts.append(copy.start)
                 child.virtual_bytes += copy.end - copy.start
@@ -200,6 +202,8 @@ class AddressSpace(AreaSpace):
             raise KernelError(Errno.EFAULT)
         if not old_length and not vma.shared:
             raise KernelError(Errno.EINVAL)
+        if self.has_seals:
+            self.require_unsealed(old, old + max(old_length, 1))
         if fixed_at is not None:
             self._check_fixed(fixed_at, new_length)
             self._remove(fixed_at, fixed_at + new_length)
@@ -274,6 +278,10 @@ class AddressSpace(AreaSpace):
 
     def _advise_area(self, vma: Vma, start: int, stop: int, advice: int) -> None:
         if advice == Advice.DONTNEED or advice == Advice.FREE:
+            if vma.sealed and not vma.shared and not vma.prot & PROT_WRITE:
+                raise KernelError(Errno.EPERM)  # it would change what a program cannot write
+            if vma.locked and advice == Advice.DONTNEED:
+                raise KernelError(Errno.EINVAL)
             if advice == Advice.FREE and (vma.shared or vma.mapping is not None):
                 raise KernelError(Errno.EINVAL)
             if self.zap(start, stop):

@@ -76,6 +76,7 @@ class Vma:
         "end",
         "file",
         "grows_down",
+        "locked",
         "mapping",
         "may_write",
         "name",
@@ -85,6 +86,7 @@ class Vma:
         "prot",
         "pte_read",
         "pte_write",
+        "sealed",
         "shared",
         "space",
         "start",
@@ -117,6 +119,8 @@ class Vma:
         self.file = file
         self.dont_fork = False
         self.wipe_on_fork = False
+        self.locked = False  # mlock(2): nothing is ever swapped, so this is for the accounts
+        self.sealed = False  # mseal(2)
         self.space: SpaceOfVma | None = None
         # Where a sequential program touches next, upwards and downwards, and how many pages it then gets.
         self.next_page = start >> PAGE_SHIFT
@@ -177,6 +181,8 @@ class Vma:
         )
         piece.dont_fork = self.dont_fork
         piece.wipe_on_fork = self.wipe_on_fork
+        piece.locked = self.locked
+        piece.sealed = self.sealed
         return piece
 
     def joins(self, after: Vma) -> bool:
@@ -193,4 +199,6 @@ class Vma:
             and self.file is after.file
             and self.dont_fork == after.dont_fork
             and self.wipe_on_fork == after.wipe_on_fork
+            and self.locked == after.locked
+            and self.sealed == after.sealed
         )

@@ -12,7 +12,7 @@ from jefeos.proc.credentials import UNLIMITED, RLimit
 from jefeos.proc.process import ProcessState
 from jefeos.proc.signals import SIG_DFL, SIG_IGN, SIGNAL_COUNT, bit
 from jefeos.proc.task import TaskState
-from jefeos.vfs.procfs.memory import PAGE_SIZE, MemorySums, sums
+from jefeos.vfs.procfs.memory import PAGE_SIZE, MemorySums, space_of, sums
 
 if TYPE_CHECKING:
     from jefeos.proc.process import Process
@@ -164,8 +164,10 @@ def status(process: Process, task: Task | None = None) -> bytes:
 
 def _memory_pairs(memory: MemorySums, process: Process) -> list[tuple[bytes, bytes]]:
     peak_resident = max(process.usage.max_resident_kib * 1024, memory.resident)
+    space = space_of(process)
+    locked = space.locked_bytes if space is not None else 0
     sizes = (
-        (b"VmPeak", memory.virtual), (b"VmSize", memory.virtual), (b"VmLck", 0), (b"VmPin", 0),
+        (b"VmPeak", memory.virtual), (b"VmSize", memory.virtual), (b"VmLck", locked), (b"VmPin", 0),
         (b"VmHWM", peak_resident), (b"VmRSS", memory.resident),
         (b"RssAnon", memory.resident), (b"RssFile", 0), (b"RssShmem", 0),
         (b"VmData", memory.data), (b"VmStk", memory.stack), (b"VmExe", memory.code),

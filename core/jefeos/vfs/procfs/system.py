@@ -125,11 +125,7 @@ class SystemText:
 
     def filesystems(self) -> bytes:
         """Types that can be mounted."""
-        own = (b"tmpfs", b"proc", b"devtmpfs", b"devpts", b"overlay")
-        lines = [b"nodev\t%s\n" % name for name in own]
-        for kind in self.kernel.filesystem_types:
-            lines.append((b"\t" if kind.needs_source else b"nodev\t") + kind.name.encode() + b"\n")
-        return b"".join(lines)
+        return filesystem_types(self.kernel)
 
     def devices(self) -> bytes:
         """Device numbers by major."""
@@ -151,6 +147,15 @@ class SystemText:
         )  # fmt: skip
         counts = b"".join(b"%s %d\n" % (name, size // 4096) for name, size in rows)
         return counts + b"pgpgin 0\npgpgout 0\npswpin 0\npswpout 0\npgfault 0\npgmajfault 0\n"
+
+
+def filesystem_types(kernel: Kernel) -> bytes:
+    """The text of /proc/filesystems."""
+    own = (b"sysfs", b"tmpfs", b"ramfs", b"proc", b"devtmpfs", b"devpts", b"mqueue", b"overlay")
+    lines = [b"nodev\t%s\n" % name for name in own]
+    for kind in kernel.filesystem_types:
+        lines.append((b"\t" if kind.needs_source else b"nodev\t") + kind.name.encode() + b"\n")
+    return b"".join(lines)
 
 
 def _centiseconds(duration_ns: int) -> tuple[int, int]:

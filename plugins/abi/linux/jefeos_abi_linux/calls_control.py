@@ -263,7 +263,7 @@ def pidfd_getfd(task: Task, pidfd: Fd, fd: Fd, flags: Flags) -> int:
     process, _ = process_of(task, pidfd)
     if not process.tasks:
         raise KernelError(Errno.ESRCH)
-    _may_access(task, process)
+    may_inspect(task, process)
     file = process.tasks[0].files.get(fd).ref()
     try:
         return task.files.install(file, cloexec=True)
@@ -275,7 +275,7 @@ def pidfd_getfd(task: Task, pidfd: Fd, fd: Fd, flags: Flags) -> int:
 # --- another process's memory ----------------------------------------------------------------------------------
 
 
-def _may_access(task: Task, process: Process) -> None:
+def may_inspect(task: Task, process: Process) -> None:
     """ptrace(2)'s access check. EPERM."""
     own, other = task.creds, process.creds
     if process is task.process or own.privileged:
@@ -296,7 +296,7 @@ def _transfer(
     target = task.kernel.processes.tasks.get(pid)
     if target is None or target.mm is None:
         raise KernelError(Errno.ESRCH)
-    _may_access(task, target.process)
+    may_inspect(task, target.process)
     done = 0
     own_at = own_used = 0
     for base, length in theirs:
@@ -349,7 +349,7 @@ def process_madvise(
     process, _ = process_of(task, pidfd)
     if advice not in (Advice.COLD, Advice.PAGEOUT, Advice.WILLNEED):
         raise KernelError(Errno.EINVAL)
-    _may_access(task, process)
+    may_inspect(task, process)
     if not process.tasks:
         raise KernelError(Errno.ESRCH)
     for base, length in pieces:
@@ -364,8 +364,8 @@ def kcmp(task: Task, pid1: Int, pid2: Int, kind: Int, first: ULong, second: ULon
     one, two = tasks.get(pid1), tasks.get(pid2)
     if one is None or two is None:
         raise KernelError(Errno.ESRCH)
-    _may_access(task, one.process)
-    _may_access(task, two.process)
+    may_inspect(task, one.process)
+    may_inspect(task, two.process)
     pairs: dict[int, tuple[object, object]] = {
         KCMP_VM: (one.mm, two.mm),
         KCMP_FILES: (one.files, two.files),

@@ -1,7 +1,6 @@
 """Memory: mmap and its relatives, brk, and what programs ask about their pages.
 
 Argument checks are in Linux's order, as it decides which errno a program sees; the work is `AddressSpace`'s.
-Locking is accounted for nobody: nothing is ever swapped, so every page is locked, and mlock only checks.
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ MAP_FIXED: Final = 0x10
 MAP_ANONYMOUS: Final = 0x20
 MAP_32BIT: Final = 0x40
 MAP_GROWSDOWN: Final = 0x100
+MAP_LOCKED: Final = 0x2000
 MAP_NORESERVE: Final = 0x4000
 MAP_POPULATE: Final = 0x8000
 MAP_NONBLOCK: Final = 0x10000
@@ -83,6 +83,9 @@ def mmap(
     shared = kind == MAP_SHARED
     if flags & MAP_GROWSDOWN and (shared or file is not None):
         raise KernelError(Errno.EINVAL)
+    locked = bool(flags & MAP_LOCKED) or mm.lock_future
+    if locked and not may_lock(task, length):
+        raise KernelError(Errno.EAGAIN if may_lock(task, 0) else Errno.EPERM)
     mapping = None
     may_write = True
     if file is not None:
@@ -105,12 +108,24 @@ def mmap(
         noreserve=bool(flags & MAP_NORESERVE),
         file=file,
     )
-    if flags & MAP_POPULATE and not flags & MAP_NONBLOCK and prot & PROT_KNOWN:
+    if locked:
+        mm.lock(start, length, locked=True)
+    if (flags & MAP_POPULATE and not flags & MAP_NONBLOCK or locked) and prot & PROT_KNOWN:
         try:
             mm.populate(start, length, for_write=bool(prot & PROT_WRITE) and not shared)
         except KernelError:
             pass  # only a wish: what could not be populated faults later
     return start
+
+
+def may_lock(task: Task, length: int) -> bool:
+    """Whether RLIMIT_MEMLOCK lets ``length`` bytes more be locked; whether any at all for length 0."""
+    limit = task.process.rlimits[RLimit.MEMLOCK][0]
+    if task.creds.privileged or limit == UNLIMITED:
+        return True
+    if not length:
+        return limit > 0
+    return task.mm.locked_bytes + (length + PAGE_MASK & ~PAGE_MASK) <= limit
 
 
 def _file_mapping(file: File, prot: int, shared: bool) -> tuple[object, bool]:
@@ -228,7 +243,7 @@ def msync(task: Task, address: ULong, length: Size, flags: Int) -> int:
     """msync(2)."""
     if address & PAGE_MASK or flags & ~7 or flags & 5 == 5:
         raise KernelError(Errno.EINVAL)
-    task.mm.msync(address, _pages(address, length), flags)
+    task.mm.msync(address, whole_pages(address, length), flags)
     return 0
 
 
@@ -248,58 +263,6 @@ def mincore(task: Task, address: ULong, length: Size, vector: UserPtr) -> int:
     return 0
 
 
-def _check_lock(task: Task, address: int, length: int) -> int:
-    """Common part of mlock and munlock: EINVAL, ENOMEM."""
-    start = address & ~PAGE_MASK
-    length = _pages(start, length + (address & PAGE_MASK))
-    if length and not task.mm.is_mapped(start, length):
-        raise KernelError(Errno.ENOMEM)
-    return length
-
-
-@syscall("mlock")
-def mlock(task: Task, address: ULong, length: Size) -> int:
-    """mlock(2): every page is locked anyway."""
-    limit = task.process.rlimits[RLimit.MEMLOCK][0]
-    if task.creds.euid:
-        if not limit:
-            raise KernelError(Errno.EPERM)
-        if limit != UNLIMITED and length > limit:
-            raise KernelError(Errno.ENOMEM)
-    _check_lock(task, address, length)
-    return 0
-
-
-@syscall("mlock2")
-def mlock2(task: Task, address: ULong, length: Size, flags: Int) -> int:
-    """mlock2(2)."""
-    if flags & ~1:
-        raise KernelError(Errno.EINVAL)
-    mlock(task, address, length)
-    return 0
-
-
-@syscall("munlock")
-def munlock(task: Task, address: ULong, length: Size) -> int:
-    """munlock(2)."""
-    _check_lock(task, address, length)
-    return 0
-
-
-@syscall("mlockall")
-def mlockall(task: Task, flags: Int) -> int:
-    """mlockall(2)."""
-    if not flags or flags & ~7 or flags == 4:
-        raise KernelError(Errno.EINVAL)
-    return 0
-
-
-@syscall("munlockall")
-def munlockall(task: Task) -> int:
-    """munlockall(2)."""
-    return 0
-
-
 @syscall("membarrier")
 def membarrier(task: Task, command: Int, flags: UInt, cpu: Int) -> int:
     """membarrier(2): one processor, and a system call orders everything."""
@@ -313,14 +276,14 @@ def membarrier(task: Task, command: Int, flags: UInt, cpu: Int) -> int:
 
 
 @syscall("remap_file_pages")
-def remap_file_pages(
+def remap_filewhole_pages(
     task: Task, address: ULong, length: Size, prot: ULong, page_offset: ULong, flags: Flags
 ) -> int:
-    """remap_file_pages(2): obsolete; refused."""
+    """remap_filewhole_pages(2): obsolete; refused."""
     raise KernelError(Errno.EINVAL)
 
 
-def _pages(start: int, length: int) -> int:
+def whole_pages(start: int, length: int) -> int:
     """Length in whole pages. ENOMEM when the range leaves user space."""
     rounded = (length + PAGE_SIZE - 1) & ~PAGE_MASK
     if start + rounded > TASK_SIZE:

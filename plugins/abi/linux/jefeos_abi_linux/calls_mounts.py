@@ -12,10 +12,11 @@ from typing import Final
 from jefeos.errors import Errno, KernelError
 from jefeos.proc.task import Task
 from jefeos.syscall.declare import syscall
-from jefeos.syscall.types import Fd, Flags, Path, ULong, UserPtr
+from jefeos.syscall.types import Fd, Flags, Int, Path, ULong, UserPtr
 from jefeos.vfs.flags import MountFlags, UnmountFlags
 from jefeos.vfs.inode import Filesystem
 from jefeos.vfs.path import Mount
+from jefeos.vfs.procfs.system import filesystem_types
 from jefeos.vfs.tmpfs import Tmpfs
 
 from jefeos_abi_linux.message_queues import message_queues
@@ -170,6 +171,22 @@ def pivot_root(task: Task, new_root: Path, put_old: Path) -> int:
         if other.fs.cwd == old:
             other.fs.cwd = root
     return 0
+
+
+@syscall("sysfs")
+def sysfs(task: Task, option: Int, first: ULong, buffer: UserPtr) -> int:
+    """sysfs(2): numbers and names of the filesystem types, in the order of /proc/filesystems. Obsolete."""
+    names = [line.split(b"\t")[1] for line in filesystem_types(task.kernel).splitlines()]
+    if option == 1:
+        name = task.mm.read_cstr(first, 4096)
+        if name in names:
+            return names.index(name)
+    elif option == 2 and first < len(names):
+        task.mm.write(buffer, names[first] + b"\0")
+        return 0
+    elif option == 3:
+        return len(names)
+    raise KernelError(Errno.EINVAL)
 
 
 @syscall("ustat")

@@ -34,6 +34,7 @@ PROCESS_PROGRAMS = (
     "ipc",
     "memory_calls",
     "process_calls",
+    "residence",
     "seccomp",
     "signal_calls",
     "storm",
