@@ -13,13 +13,14 @@ COMPILE    := $(BIN)/python -m compileall -q core/jefeos plugins
 # Two workers: most tests wait for one emulated CPU or for a peer.
 WORKERS    ?= 2
 
-.PHONY: help venv boot test test-long bench lint format clean
+.PHONY: help venv boot test test-long bench scoreboard lint format clean
 
 help:
 	@echo 'make boot       set up and boot to a prompt      (ARGS="--root DIR" and so on)'
 	@echo 'make test       set up and run the tests         (ARGS="-k pipe" and so on)'
 	@echo 'make test-long  the tests with their long campaigns'
 	@echo 'make bench      run the benchmarks, print a table'
+	@echo 'make scoreboard  what runs as on Linux, beside the host: a table, and build/scoreboard.json (ARGS=calls)'
 	@echo 'make lint       ruff, and mypy (strict on core)'
 	@echo 'make venv       only set up .venv, with .venv/bin/jefeos'
 
@@ -50,6 +51,9 @@ test-long: $(INSTALLED)
 bench: $(INSTALLED)
 	@$(COMPILE)
 	@$(BIN)/jefeos bench $(ARGS)
+
+scoreboard: $(INSTALLED)
+	@$(BIN)/python tests/scoreboard $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -265,6 +265,8 @@ class Executor(Traps):
             except StopIteration as stop:
                 return self._finished(task, coroutine, stop.value)
             except ProgramReplaced:
+                if self.observed:
+                    self.calls.ended(task.syscall_number, None)
                 continue
             except KernelError as failure:
                 return self._finished(task, coroutine, self._failed(task, failure))
