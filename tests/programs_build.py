@@ -27,6 +27,6 @@ def build(name: str, folder: Path) -> str:
         if shutil.which(compiler[0]) is None:
             pytest.skip(f"{compiler[0]} is not installed on this host")
         subprocess.run(
-            [*compiler, "-O1", "-pthread", "-o", output, PROGRAMS / f"{source}.c"], check=True, timeout=TIMEOUT_S
+            [*compiler, "-w", "-O1", "-pthread", "-o", output, PROGRAMS / f"{source}.c"], check=True, timeout=TIMEOUT_S
         )
     return str(output)

@@ -212,8 +212,12 @@ def vmsplice(task: Task, fd: Fd, vector: UserPtr, count: ULong, flags: Flags) ->
     if flags & ~SPLICE_KNOWN:
         raise KernelError(Errno.EINVAL)
     file = file_of(task, fd)
-    pipe_end = _pipe(file)
     pieces = read_iovecs(task.mm, vector, count)
+    if not any(length for _, length in pieces):
+        return 0
+    if not isinstance(file, PipeFile):
+        raise KernelError(Errno.EBADF)
+    pipe_end = file.pipe
     nonblock = bool(flags & SPLICE_F_NONBLOCK)
     if file.writable:
         data = b"".join(task.mm.read(base, length) for base, length in pieces if length)

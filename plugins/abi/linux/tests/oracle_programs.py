@@ -24,6 +24,7 @@ FILE_PROGRAMS = (
     "terminal",
     "sockets",
     "inotify",
+    "plain_calls",
     "mqueue",
     "aio",
 )
