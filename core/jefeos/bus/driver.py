@@ -149,11 +149,20 @@ class DeviceContext:
         """Wait for the device: True once ``condition`` holds, False after ``timeout_ns`` nanoseconds."""
         return self.machine.wait(condition, timeout_ns)
 
+    def delay(self, duration_ns: int) -> None:
+        """Let time pass for the device."""
+        self.machine.wait(lambda: False, duration_ns)
+
     def publish(self, thing: object) -> None:
         """Offer a working block or network device to the rest of the system, until the end."""
         self._manager.published.append(thing)
         self.defer(lambda: self._manager.withdraw(thing))
         self._manager.announce(thing)
+
+    def retract(self, thing: object, reason: str) -> None:
+        """One of several things that were published is broken: say so, and take it back."""
+        self.log.error("%s", reason)
+        self._manager.withdraw(thing)
 
     def defer(self, undo: Callable[[], object]) -> None:
         """Call ``undo`` at the end, the last deferred first."""
@@ -251,7 +260,9 @@ class DeviceManager:
             listener(thing, True)
 
     def withdraw(self, thing: object) -> None:
-        """Something is no longer there."""
+        """Something is no longer there. Idempotent."""
+        if thing not in self.published:
+            return
         self.published.remove(thing)
         for listener in list(self.listeners):
             listener(thing, False)

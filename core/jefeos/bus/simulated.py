@@ -97,6 +97,15 @@ class DeviceModel:
     def write(self, window: int, offset: int, width: int, value: int) -> None:
         """A register is written."""
 
+    def read_data(self, window: int, offset: int, count: int) -> bytes:
+        """``count`` 16-bit reads of one register (`Region.read_data`)."""
+        return b"".join([self.read(window, offset, 2).to_bytes(2, "little") for _ in range(count)])
+
+    def write_data(self, window: int, offset: int, data: bytes) -> None:
+        """16-bit writes to one register."""
+        for unit in memoryview(data).cast("H"):
+            self.write(window, offset, 2, unit)
+
     def config_written(self, offset: int, width: int) -> None:
         """Configuration space was written (after the fact)."""
 
@@ -248,6 +257,17 @@ class _DecodedRegion(Region):
         model = self._resolve()
         if model is not None:
             model.write(self._window, self._start + offset, width, value)
+
+    def read_data(self, offset: int, count: int) -> bytes:
+        model = self._resolve()
+        if model is None:
+            return bytes([ALL_ONES_8]) * (2 * count)
+        return model.read_data(self._window, self._start + offset, count)
+
+    def write_data(self, offset: int, data: bytes) -> None:
+        model = self._resolve()
+        if model is not None:
+            model.write_data(self._window, self._start + offset, data)
 
     def read8(self, offset: int) -> int:
         return self._read(offset, 1)

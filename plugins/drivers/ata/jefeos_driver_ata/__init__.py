@@ -1,0 +1,1 @@
+"""ATA disks: the driver, and the IDE controller that it is tested on."""
