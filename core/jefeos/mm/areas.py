@@ -120,6 +120,8 @@ class AreaSpace(UserMemory):
         end = start + length
         replaced = self._area_bytes(start, end) if fixed else 0
         self._check_growth(length - replaced)
+        if prot & PROT_WRITE and not shared and not grows_down:
+            self._check_data(length)
         if not noreserve and not shared and prot & PROT_WRITE and length >> PAGE_SHIFT > self._frames.total:
             raise KernelError(Errno.ENOMEM)  # Linux's heuristic overcommit: not more at once than there is
         if replaced:
@@ -160,6 +162,12 @@ class AreaSpace(UserMemory):
         if limit is not None and growth > 0 and self.virtual_bytes + growth > limit:
             raise KernelError(Errno.ENOMEM)
         if len(self._vmas) >= MAX_AREAS:
+            raise KernelError(Errno.ENOMEM)
+
+    def _check_data(self, growth: int) -> None:
+        """ENOMEM if there may not be ``growth`` bytes more of private memory that can be written."""
+        limit = self.data_limit_bytes
+        if limit is not None and growth + sum(v.end - v.start for v in self._vmas if v.is_data) > limit:
             raise KernelError(Errno.ENOMEM)
 
     def _place(self, hint: int, length: int) -> int:
@@ -265,6 +273,8 @@ class AreaSpace(UserMemory):
                 if prot & PROT_WRITE and vma.shared and not vma.may_write:
                     raise KernelError(Errno.EACCES)
                 if vma.prot != prot:
+                    if prot & PROT_WRITE and not vma.shared and not vma.is_data:
+                        self._check_data(min(vma.end, end) - at)
                     if vma.start < at:
                         position += 1
                         vma = self._split(position - 1, at)

@@ -81,6 +81,7 @@ class FaultingSpace(PageTable):
         self._vmas: list[Vma] = []
         self.stack_limit_bytes = DEFAULT_STACK_LIMIT_BYTES
         self.address_space_limit_bytes: int | None = None
+        self.data_limit_bytes: int | None = None  # of private memory that may be written, the stack excepted
         self.virtual_bytes = 0
         self.fault_count = 0
         self.guarded: set[int] = set()  # pages that the engine was told to guard

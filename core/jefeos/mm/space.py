@@ -119,6 +119,7 @@ class AddressSpace(AreaSpace):
         child.mmap_base = self._mmap_base
         child.stack_limit_bytes = self.stack_limit_bytes
         child.address_space_limit_bytes = self.address_space_limit_bytes
+        child.data_limit_bytes = self.data_limit_bytes
         child._brk_start = self._brk_start
         child.brk_end = self.brk_end
         child.has_seals = self.has_seals

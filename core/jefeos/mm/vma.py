@@ -148,6 +148,11 @@ class Vma:
         return flags
 
     @property
+    def is_data(self) -> bool:
+        """Whether it counts for RLIMIT_DATA."""
+        return bool(self.prot & PROT_WRITE) and not self.shared and not self.grows_down
+
+    @property
     def length(self) -> int:
         """Bytes."""
         return self.end - self.start

@@ -154,6 +154,7 @@ class Lifecycle(Endings, Waiting):
             tid = process.pid
             try:
                 self._inherit(process, parent, request)
+                process.maker_tid = 0 if request.same_parent else task.tid
                 mm = task.mm.ref() if request.share_memory else task.mm.fork()
             except BaseException:
                 self._forget(process)

@@ -95,6 +95,8 @@ class Process:
     exit_signal: int = Signal.SIGCHLD
     """What the parent is sent at the end (the low byte of clone's flags)."""
     parent_death_signal: int = 0
+    maker_tid: int = 0
+    """The thread of the parent that made it, 0 for none."""
 
     state: ProcessState = ProcessState.ALIVE
     exit_code: int = 0

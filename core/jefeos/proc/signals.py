@@ -229,12 +229,18 @@ class PendingSignals:
     queue: list[SignalInfo] = field(factory=list)
 
     def add(self, info: SignalInfo, limit: int = 4096) -> bool:
-        """Queue a signal. False when a real-time queue is full; a pending standard signal is merged."""
+        """Queue a signal. False when a real-time queue is full; a pending standard signal is merged.
+
+        What kill sends comes through a full queue too, without its information (as on Linux).
+        """
         if info.signo < FIRST_REALTIME:
             if self.mask & bit(info.signo):
                 return True
         elif len(self.queue) >= limit:
-            return False
+            if info.code != SignalCode.SI_USER:
+                return False
+            self.mask |= bit(info.signo)
+            return True
         self.mask |= bit(info.signo)
         self.queue.append(info)
         return True
@@ -246,7 +252,10 @@ class PendingSignals:
             return None
         chosen = ready & SYNCHRONOUS or ready
         signo = (chosen & -chosen).bit_length()
-        index = next(i for i, info in enumerate(self.queue) if info.signo == signo)
+        index = next((i for i, info in enumerate(self.queue) if info.signo == signo), None)
+        if index is None:
+            self.mask &= ~bit(signo)
+            return SignalInfo(signo, SignalCode.SI_USER)
         info = self.queue.pop(index)
         if not any(other.signo == signo for other in self.queue):
             self.mask &= ~bit(signo)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -28,6 +29,43 @@ class WaitReport:
     usage: Usage
 
 
+class ChildKind(Enum):
+    """Which children a wait means: Linux tells apart those that end with SIGCHLD and the others ("clones")."""
+
+    USUAL = "usual"
+    CLONE = "clone"
+    ALL = "all"
+
+
+@frozen
+class _Wanted:
+    """What a wait looks for."""
+
+    pid: int
+    exited: bool
+    stopped: bool
+    continued: bool
+    keep: bool
+    kind: ChildKind
+    maker: Task | None
+    """Only children that this thread has made (__WNOTHREAD)."""
+
+    def matches(self, child: Process, group: int) -> bool:
+        """Whether the wait is about ``child`` at all."""
+        pid = self.pid
+        if pid > 0:
+            if child.pid != pid:
+                return False
+        elif pid != -1 and child.pgid != (group if pid == 0 else -pid):
+            return False
+        if self.kind is not ChildKind.ALL and (child.exit_signal == Signal.SIGCHLD) == (self.kind is ChildKind.CLONE):
+            return False
+        maker = self.maker
+        if maker is None or child.maker_tid == maker.tid:
+            return True
+        return not any(thread.tid == child.maker_tid for thread in maker.process.tasks)
+
+
 class Waiting:
     """Part of `Lifecycle`."""
 
@@ -45,50 +83,50 @@ class Waiting:
         continued: bool = False,
         no_hang: bool = False,
         keep: bool = False,
+        kind: ChildKind = ChildKind.USUAL,
+        own_only: bool = False,
     ) -> MaybeAwait[WaitReport | None]:
         """wait4 and waitid. ``pid`` as for wait4: > 0, 0 (own group), -1 (any), < -1 (group -pid).
 
-        Gives None when ``no_hang`` and nothing has happened. ``keep`` is WNOWAIT. Raises ECHILD.
+        Gives None when ``no_hang`` and nothing has happened. ``keep`` is WNOWAIT, ``own_only`` __WNOTHREAD. ECHILD.
         """
-        wanted = (exited, stopped, continued)
-        report = self._scan(task.process, pid, wanted, keep)
+        wanted = _Wanted(pid, exited, stopped, continued, keep, kind, task if own_only else None)
+        report = self._scan(task.process, wanted)
         if report is not None or no_hang:
             return report
-        return self._wait(task.process, pid, wanted, keep)
+        return self._wait(task.process, wanted)
 
-    async def _wait(
-        self, parent: Process, pid: int, wanted: tuple[bool, bool, bool], keep: bool
-    ) -> WaitReport | None:
-        while (report := self._scan(parent, pid, wanted, keep)) is None:
+    async def _wait(self, parent: Process, wanted: _Wanted) -> WaitReport | None:
+        while (report := self._scan(parent, wanted)) is None:
             try:
                 await parent.child_queue.wait()
             except Interrupted:  # by SIGCHLD, most often: Linux looks once more before it gives up
-                report = self._scan(parent, pid, wanted, keep)
+                report = self._scan(parent, wanted)
                 if report is None:
                     raise
                 break
         return report
 
-    def _scan(
-        self, parent: Process, pid: int, wanted: tuple[bool, bool, bool], keep: bool
-    ) -> WaitReport | None:
-        exited, stopped, continued = wanted
+    def _scan(self, parent: Process, wanted: _Wanted) -> WaitReport | None:
         found = False
+        keep = wanted.keep
         for child in parent.children:
-            if not _matches(child, pid, parent.pgid):
+            if not wanted.matches(child, parent.pgid):
                 continue
+            if child.state is ProcessState.ZOMBIE and not (wanted.exited or wanted.continued):
+                continue  # it will never stop: for this wait it does not exist
             found = True
-            if exited and child.state is ProcessState.ZOMBIE:
+            if wanted.exited and child.state is ProcessState.ZOMBIE:
                 report = _report(child)
                 if not keep:
                     parent.children_usage.add(child.usage)
                     parent.children_usage.add(child.children_usage)
                     self.reap(child)
                 return report
-            if stopped and child.state is ProcessState.STOPPED and not child.stop_reported:
+            if wanted.stopped and child.state is ProcessState.STOPPED and not child.stop_reported:
                 child.stop_reported = child.stop_reported or not keep
                 return _report(child)
-            if continued and child.continued:
+            if wanted.continued and child.continued:
                 child.continued = child.continued and keep
                 status = Signal.SIGCONT
                 return WaitReport(
@@ -97,14 +135,6 @@ class Waiting:
         if not found:
             raise KernelError(Errno.ECHILD)
         return None
-
-
-def _matches(child: Process, pid: int, group: int) -> bool:
-    if pid == -1:
-        return True
-    if pid > 0:
-        return child.pid == pid
-    return child.pgid == (group if pid == 0 else -pid)
 
 
 def _report(process: Process) -> WaitReport:

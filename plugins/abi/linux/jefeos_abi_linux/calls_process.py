@@ -14,7 +14,7 @@ from jefeos.proc.credentials import RLimit
 from jefeos.proc.lifecycle import CloneRequest
 from jefeos.proc.signals import SIGNAL_COUNT, Signal, SignalCode, SignalInfo
 from jefeos.proc.task import Task
-from jefeos.proc.waiting import WaitReport
+from jefeos.proc.waiting import ChildKind, WaitReport
 from jefeos.sched.executor import ProgramReplaced
 from jefeos.sched.wait import MaybeAwait
 from jefeos.structs import Struct, u64
@@ -321,10 +321,18 @@ def wait4(task: Task, pid: Int, status: UserPtr, options: Flags, usage: UserPtr)
         stopped=bool(options & WUNTRACED),
         continued=bool(options & WCONTINUED),
         no_hang=bool(options & WNOHANG),
+        kind=_child_kind(options),
+        own_only=bool(options & W_NOTHREAD),
     )
     if isinstance(found, Coroutine):
         return _wait4_later(task, found, status, usage)
     return _wait4_report(task, found, status, usage)
+
+
+def _child_kind(options: int) -> ChildKind:
+    if options & W_ALL:
+        return ChildKind.ALL
+    return ChildKind.CLONE if options & W_CLONE else ChildKind.USUAL
 
 
 async def _wait4_later(task: Task, found: Any, status: int, usage: int) -> int:
@@ -389,6 +397,8 @@ def _waitid_find(task: Task, pid: int, options: int, no_hang: bool) -> MaybeAwai
         continued=bool(options & WCONTINUED),
         no_hang=no_hang,
         keep=bool(options & WNOWAIT),
+        kind=_child_kind(options),
+        own_only=bool(options & W_NOTHREAD),
     )
 
 

@@ -179,6 +179,8 @@ def _set_limit(task: Task, process: Process, which: RLimit, soft: int, hard: int
             continue
         if which is RLimit.STACK:
             thread.mm.stack_limit_bytes = min(soft, TASK_SIZE)
+        elif which is RLimit.DATA:
+            thread.mm.data_limit_bytes = soft if soft < TASK_SIZE else None
         elif which is RLimit.AS:
             thread.mm.address_space_limit_bytes = soft if soft < TASK_SIZE else None
     if which is RLimit.CPU:

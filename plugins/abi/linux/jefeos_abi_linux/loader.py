@@ -142,6 +142,8 @@ def _build(
     space.stack_limit_bytes = min(limit, TASK_SIZE)
     address_space_limit = task.process.limit(RLimit.AS)
     space.address_space_limit_bytes = address_space_limit if address_space_limit < TASK_SIZE else None
+    data_limit = task.process.limit(RLimit.DATA)
+    space.data_limit_bytes = data_limit if data_limit < TASK_SIZE else None
     space.mmap_base = layout.mmap_base
     _map_stack(space, layout, limit, string_bytes, executable=image.wants_executable_stack)
 

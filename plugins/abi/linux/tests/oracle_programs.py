@@ -35,6 +35,7 @@ PROCESS_PROGRAMS = (
     "ipc",
     "memory_calls",
     "process_calls",
+    "limits",
     "residence",
     "seccomp",
     "signal_calls",
@@ -43,6 +44,7 @@ PROCESS_PROGRAMS = (
     "thread_calls",
     "threading",
     "time_calls",
+    "waits",
 )
 """About processes; the C library's own start-up, threads and signals are part of what is tested."""
 PROGRAM_NAMES = (*FILE_PROGRAMS, *PROCESS_PROGRAMS)
