@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from boards import BOARDS, run_boards
+from boards import BOARDS, problems, run_boards
 from tables import show
 
 DEFAULT_OUTPUT = Path(__file__).parent.parent.parent / "build" / "scoreboard.json"
@@ -42,7 +42,10 @@ def main() -> int:
     options.json.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     show(document, every_row=options.every_row)
     print(f"written to {os.path.relpath(options.json)}")
-    return 0
+    wrong = problems(document)
+    for problem in wrong:
+        print(f"this cannot be right: {problem}", file=sys.stderr)
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":
