@@ -17,6 +17,7 @@ from jefeos.kmsg import LogDevice
 from jefeos.proc.program import APPLET_MARK
 from jefeos.vfs.devfs import Devfs, register_memory_devices
 from jefeos.vfs.overlay import OverlayFs
+from jefeos.vfs.rtc import HardwareClock
 from jefeos.vfs.tmpfs import Tmpfs
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def mount_system(kernel: Kernel) -> None:
     register_memory_devices(devices, kernel.entropy.bytes)
     kernel.terminals.register(devices)
     LogDevice(kernel).register(devices)
+    HardwareClock(clock, kernel.loop).register(devices)
     _mount(kernel, Devfs(page_cache, clock, devices), b"/dev", b"devtmpfs")
     _mount(kernel, kernel.terminals.devpts, b"/dev/pts", b"devpts")
     _mount(kernel, Tmpfs(page_cache, clock, _size_limit(kernel), 0o1777), b"/dev/shm", b"tmpfs")

@@ -1,10 +1,9 @@
-"""Roots to boot an init from: the Alpine archive with another inittab, and a Debian made by debootstrap."""
+"""Roots to boot an init from: the Alpine archive, as it is or with another inittab."""
 
 from __future__ import annotations
 
 import gzip
 import io
-import subprocess
 import tarfile
 from pathlib import Path
 
@@ -44,24 +43,3 @@ def alpine_with(archive: str, target: Path, files: dict[str, bytes]) -> str:
             member.size = len(text)
             new.addfile(member, io.BytesIO(text))
     return str(target)
-
-
-def make_debian(debootstrap: str, folder: Path) -> str:
-    """A minimal Debian with sysvinit and OpenRC. Root may log in without a password."""
-    packages = "openrc,sysvinit-core,busybox,dash,python3-minimal"
-    done = subprocess.run(
-        [debootstrap, "--variant=minbase", f"--include={packages}", "bookworm", str(folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        # It takes the first of alternative dependencies, sysv-rc, which does not go with openrc. All else is unpacked.
-        _inside(folder, "dpkg", "--force-depends", "--configure", "-a")
-    _inside(folder, "passwd", "-d", "root")
-    return str(folder)
-
-
-def _inside(root: Path, *command: str) -> None:
-    done = subprocess.run(["chroot", str(root), *command], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr

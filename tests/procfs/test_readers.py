@@ -58,3 +58,19 @@ def test_reader(jefeos_boot: Callable[..., Any], name: str) -> None:
     done = jefeos_boot(root="/").run([path, *argv[1:]], timeout=60)
     output = done.stdout.decode()
     assert re.search(pattern, output), (output, done.stderr)
+
+
+BUSY = """
+import time
+while time.process_time() < 2: pass
+print(open("/proc/loadavg").read().split()[0])
+"""
+
+
+def test_load_averages_follow_the_load(jefeos_boot: Callable[..., Any]) -> None:
+    """Two seconds of one process on an idle system are a thirtieth of a minute."""
+    python = shutil.which("python3", path="/usr/bin:/bin")
+    if python is None:
+        pytest.skip("python3 is not on this host")
+    done = jefeos_boot(root="/").run([python, "-c", BUSY], timeout=100)
+    assert 0.02 <= float(done.stdout) <= 0.1, done

@@ -291,7 +291,7 @@ class Lifecycle(Endings, Waiting):
         process.rlimits = dict(parent.rlimits)
         process.start_time_ns = kernel.clock.monotonic_ns()
         process.nice, process.names, process.login_uid = parent.nice, parent.names, parent.login_uid
-        process.no_new_privileges = parent.no_new_privileges
+        process.no_new_privileges, process.domain = parent.no_new_privileges, parent.domain
         parent.children.append(process)
         kernel.processes.processes[process.pid] = process
         kernel.processes.created += 1

@@ -77,6 +77,8 @@ class Process:
     auxv: bytes = b""
     personality: Personality | None = None
     dumpable: bool = True
+    domain: int = 0
+    """The execution domain that personality(2) sets; the children's too, and the next program's."""
     no_new_privileges: bool = False
     nice: int = 0
     login_uid: int = NO_LOGIN_UID

@@ -35,16 +35,16 @@ class Clock(ABC):
         """CLOCK_MONOTONIC: never goes back, not related to the date."""
 
     @abstractmethod
-    def _wall_ns(self) -> int:
-        """The date before any settimeofday."""
+    def hardware_ns(self) -> int:
+        """The date of the machine's own clock, which no settimeofday moves."""
 
     def realtime_ns(self) -> int:
         """CLOCK_REALTIME: nanoseconds since 1970-01-01 00:00:00 UTC."""
-        return self._wall_ns() + self._realtime_offset_ns
+        return self.hardware_ns() + self._realtime_offset_ns
 
     def set_realtime_ns(self, now_ns: int) -> None:
         """settimeofday: moves this kernel's date, never the host's."""
-        self._realtime_offset_ns = now_ns - self._wall_ns()
+        self._realtime_offset_ns = now_ns - self.hardware_ns()
 
     def uptime_ns(self) -> int:
         """Time since boot."""
@@ -56,7 +56,7 @@ class RealClock(Clock):
 
     monotonic_ns = staticmethod(time.monotonic_ns)  # HOT: twice in each turn of a task
 
-    def _wall_ns(self) -> int:
+    def hardware_ns(self) -> int:
         return time.time_ns()
 
 
@@ -70,7 +70,7 @@ class VirtualClock(Clock):
     def monotonic_ns(self) -> int:
         return self._now_ns
 
-    def _wall_ns(self) -> int:
+    def hardware_ns(self) -> int:
         return VIRTUAL_EPOCH_NS + self._now_ns
 
     def advance(self, duration_ns: int) -> None:

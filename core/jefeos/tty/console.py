@@ -30,6 +30,7 @@ from attrs import define, evolve, field
 from jefeos.errors import KernelError
 from jefeos.host import BytesInput, CaptureOutput, HostReader, write_all
 from jefeos.tty.files import CONSOLE_DEVICE, TtyFile
+from jefeos.tty.packet import PacketStatus
 from jefeos.tty.termios import InputFlag, Termios, WindowSize
 from jefeos.tty.tty import Tty
 from jefeos.vfs.flags import O_NOCTTY, O_RDONLY, O_RDWR, O_WRONLY
@@ -68,6 +69,9 @@ class ConsoleDriver:
 
     def flush_output(self) -> None:
         """Nothing is kept back."""
+
+    def announce(self, event: PacketStatus) -> None:
+        """Nobody is on the other side in packet mode."""
 
     def input_taken(self) -> None:
         """The host keeps what was not read."""

@@ -9,9 +9,10 @@
 * Opening /dev/ptmx makes a pair and its node in devpts, owned by the opener; the slave cannot be opened until it
   is unlocked (TIOCSPTLCK, unlockpt).
 * Closing the master hangs the slave up: its readers get end of file, its session SIGHUP. The node disappears.
+* In packet mode (TIOCPKT, packet.py) a read of the master gives a byte of status before the data or alone.
 * When the last file of the slave is closed, the master reads what is left and then EIO, until it is opened again.
 
-Follows Linux's drivers/tty/pty.c and fs/devpts. Does not do: BSD ptys, packet mode (TIOCPKT), several instances.
+Follows Linux's drivers/tty/pty.c and fs/devpts. Does not do: BSD ptys, several instances.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from attrs import define, field
 from jefeos.errors import Errno, KernelError
 from jefeos.sched.wait import Interrupted, MaybeAwait, WaitQueue
 from jefeos.tty.files import TerminalFile, TtyFile
+from jefeos.tty.packet import PacketStatus, combined
 from jefeos.tty.tty import Tty
 from jefeos.vfs.flags import (
     O_ACCMODE,
@@ -33,6 +35,7 @@ from jefeos.vfs.flags import (
     POLL_READABLE,
     POLL_WRITABLE,
     POLLHUP,
+    POLLPRI,
     S_IFCHR,
     S_IFDIR,
     FilesystemMagic,
@@ -65,6 +68,9 @@ class PtyDriver:
     master_queue: WaitQueue = field(factory=WaitQueue)
     slave_open: bool = False
     slave_was_open: bool = False
+    packet_mode: bool = False
+    status: PacketStatus = PacketStatus.DATA
+    """What the next packet says; stays DATA out of packet mode."""
 
     def write(self, data: bytes) -> None:
         self.output += data
@@ -80,6 +86,12 @@ class PtyDriver:
 
     def flush_output(self) -> None:
         del self.output[OUTPUT_KEPT_AT_FLUSH:]
+        self.announce(PacketStatus.FLUSH_WRITE)
+
+    def announce(self, event: PacketStatus) -> None:
+        if self.packet_mode:
+            self.status = combined(self.status, event)
+            self.master_queue.wake_all()
 
     def input_taken(self) -> None:
         self.master_queue.wake_all()
@@ -126,10 +138,21 @@ class MasterFile(TerminalFile):
     def pending_input(self) -> int:
         return len(self._driver.output)
 
+    @property
+    def packet_mode(self) -> bool:
+        """TIOCGPKT and TIOCPKT: whether reads give packets."""
+        return self._driver.packet_mode
+
+    @packet_mode.setter
+    def packet_mode(self, on: bool) -> None:
+        if on and not self._driver.packet_mode:
+            self._driver.status = PacketStatus.DATA
+        self._driver.packet_mode = on
+
     def read(self, count: int) -> MaybeAwait[bytes]:
         if not self.readable:
             raise KernelError(Errno.EBADF)
-        if self._driver.output or not count:
+        if self._ready or not count:
             return self._take(count)
         self._check_slave()
         if self.nonblocking:
@@ -137,10 +160,18 @@ class MasterFile(TerminalFile):
         return self._read_wait(count)
 
     async def _read_wait(self, count: int) -> bytes:
-        while not self._driver.output:
+        while not self._ready:
             self._check_slave()
             await self._driver.master_queue.wait()
         return self._take(count)
+
+    @property
+    def _ready(self) -> bool:
+        return bool(self._driver.output or self._packet_status)
+
+    @property
+    def _packet_status(self) -> int:
+        return self._driver.status if self._driver.packet_mode else 0
 
     def _check_slave(self) -> None:
         """Nobody is left who could write: EIO. A slave that was never opened is waited for."""
@@ -148,12 +179,16 @@ class MasterFile(TerminalFile):
             raise KernelError(Errno.EIO)
 
     def _take(self, count: int) -> bytes:
-        output = self._driver.output
-        data = bytes(output[:count])
-        del output[:count]
+        driver = self._driver
+        header = b""
+        if driver.packet_mode and count:
+            header, driver.status = bytes((driver.status,)), PacketStatus.DATA
+            count = 0 if header[0] else count - 1
+        data = bytes(driver.output[:count])
+        del driver.output[:count]
         if data:
             self.tty.output_drained()
-        return data
+        return header + data
 
     def write(self, data: bytes) -> MaybeAwait[int]:
         if not self.writable:
@@ -188,6 +223,8 @@ class MasterFile(TerminalFile):
     def poll(self) -> int:
         driver = self._driver
         mask = POLL_READABLE if driver.output else 0
+        if self._packet_status:
+            mask |= POLL_READABLE | POLLPRI
         if self.tty.input_room > 0:
             mask |= POLL_WRITABLE
         if driver.slave_was_open and not driver.slave_open:

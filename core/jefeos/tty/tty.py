@@ -16,8 +16,8 @@ Rules
 * After a hang-up the files that were open stay hung up (reads give end of file, writes EIO) while the terminal can be
   opened anew. Files that were opened as /dev/console go on through it, as on Linux: init's are such ones.
 
-Follows Linux's n_tty_read, n_tty_write, tty_poll and tty_ioctl in what programs can see. Does not do: packet mode,
-other line disciplines, TIOCSTI.
+Follows Linux's n_tty_read, n_tty_write, tty_poll and tty_ioctl in what programs can see. Does not do: other line
+disciplines.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from jefeos.proc.signals import Signal
 from jefeos.sched.wait import Interrupted, MaybeAwait, WaitQueue
 from jefeos.tty.jobs import JobControl
 from jefeos.tty.line import LineDiscipline, LineSignal
+from jefeos.tty.packet import PacketStatus, settings_events
 from jefeos.tty.termios import ControlChar, Flow, FlushQueue, LocalFlag, Termios, When, WindowSize
 from jefeos.vfs.flags import (
     POLL_READABLE,
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 BACKLOG_BYTES = 8192
 ECHO_ALLOWANCE_BYTES = 4096  # echo may exceed the driver's room by this much before it is dropped
 _TENTH_SECOND_NS = 100_000_000
+_SECOND_NS = 1_000_000_000
+_COARSE_SECONDS = ~7  # the node's times tell nobody how fast a password was typed
 
 _SIGNALS = {
     LineSignal.INTERRUPT: Signal.SIGINT,
@@ -73,6 +76,10 @@ class TtyDriver(Protocol):
 
     def flush_output(self) -> None:
         """Drop what the device has not taken yet."""
+        ...
+
+    def announce(self, event: PacketStatus) -> None:
+        """Something happened that the master of a pty may want to hear of. Others have nobody to tell."""
         ...
 
     def input_taken(self) -> None:
@@ -107,6 +114,7 @@ class Tty:
     _backlog: bytearray = field(factory=bytearray)
     _open_count: int = 0
     _flow_off: bool = False  # stopped by tcflow, not by ^S
+    _was_stopped: bool = False  # as announced
 
     def __attrs_post_init__(self) -> None:
         self.line = LineDiscipline(self.initial_termios)
@@ -140,10 +148,18 @@ class Tty:
             self.jobs.signal_foreground(_SIGNALS[signal])
         if effects.flushed:
             self.driver.flush_output()
+            self.driver.announce(PacketStatus.FLUSH_READ)
         if effects.output and self.driver.output_room > -ECHO_ALLOWANCE_BYTES:
             self.driver.write(effects.output)
+        self._announce_flow()
         if was_blocked and not self.output_stopped:
             self.write_queue.wake_all()
+
+    def _announce_flow(self) -> None:
+        stopped = self.output_stopped
+        if stopped != self._was_stopped:
+            self._was_stopped = stopped
+            self.driver.announce(PacketStatus.STOP if stopped else PacketStatus.START)
 
     def output_drained(self) -> None:
         """The device took output: writers may go on."""
@@ -246,6 +262,10 @@ class Tty:
 
     def _take(self, count: int) -> bytes:
         data = self.line.read(count)
+        now_s = self.kernel.clock.realtime_ns() // _SECOND_NS
+        for file in self.files:  # w and finger look there for how long nobody has typed
+            if (now_s ^ file.inode.atime_ns // _SECOND_NS) & _COARSE_SECONDS:
+                file.inode.atime_ns = now_s * _SECOND_NS
         if self._backlog:
             self._receive()
             self.driver.input_taken()
@@ -275,6 +295,10 @@ class Tty:
 
     def _write_some(self, data: bytes) -> int:
         written = 0
+        now_s = self.kernel.clock.realtime_ns() // _SECOND_NS
+        for file in self.files:
+            if (now_s ^ file.inode.mtime_ns // _SECOND_NS) & _COARSE_SECONDS:
+                file.inode.mtime_ns = now_s * _SECOND_NS
         while written < len(data) and not self.output_stopped:
             room = self.driver.output_room
             if room <= 0:
@@ -331,6 +355,8 @@ class Tty:
     def _apply_termios(self, termios: Termios, when: When) -> None:
         if when is When.FLUSH:
             self.flush(FlushQueue.INPUT)
+        for event in settings_events(self.line.termios, termios):
+            self.driver.announce(event)
         self.line.set_termios(evolve(termios, line=0))
         self._apply_effects()
         self._receive()
@@ -352,6 +378,7 @@ class Tty:
             self.line.flush_input()
             self._backlog.clear()
             self.driver.input_taken()
+            self.driver.announce(PacketStatus.FLUSH_READ)
         if which in (FlushQueue.OUTPUT, FlushQueue.BOTH):
             self.driver.flush_output()
             self.write_queue.wake_all()
@@ -361,6 +388,7 @@ class Tty:
         characters = self.termios.control_chars
         if action is Flow.OUTPUT_OFF:
             self._flow_off = True
+            self._announce_flow()
         elif action is Flow.OUTPUT_ON:
             self._flow_off = False
             self.line.start()

@@ -160,9 +160,20 @@ class OverlayInode(TmpfsInode):
         lower = self.lower
         if lower is not None and (self.size == lower.size or not self.is_regular):
             return lower.blocks
-        if self.is_regular or self.is_directory:
-            return (self.size + PAGE_SIZE - 1) // PAGE_SIZE * (PAGE_SIZE // 512)
-        return 0
+        pages = (self.size + PAGE_SIZE - 1) // PAGE_SIZE
+        if self.is_regular:  # what shows of the lower file, and what was written: holes take up nothing
+            below = (self.lower_size + PAGE_SIZE - 1) // PAGE_SIZE
+            pages = max(min(pages, below + self._written_pages()), self.reserved_pages)
+        elif not self.is_directory:
+            return 0
+        return pages * (PAGE_SIZE // 512)
+
+    def _written_pages(self) -> int:
+        dirty = self._mapping.dirty if self._mapping is not None else set()
+        kept = self.kept_pages
+        if not kept or not dirty:
+            return len(kept or dirty)
+        return len(dirty.union(kept))
 
     @property
     def mapping(self) -> FileMapping:

@@ -111,6 +111,8 @@ class TmpfsInode(Inode):
         self.entries: dict[bytes, TmpfsInode] = {}
         self.target = b""
         self.xattrs: dict[bytes, bytes] | None = None
+        self.reserved_pages = 0
+        """How far fallocate promised room; only st_blocks knows of it."""
         if mode & S_IFMT == S_IFDIR:
             self.nlink = 2
             self.size = fs.directory_bytes
@@ -118,7 +120,8 @@ class TmpfsInode(Inode):
     @property
     def blocks(self) -> int:
         mapping = self._mapping
-        return mapping.resident * (PAGE_SIZE // 512) if mapping is not None else 0
+        resident = mapping.resident if mapping is not None else 0
+        return max(resident, self.reserved_pages) * (PAGE_SIZE // 512)
 
     # --- directories ---------------------------------------------------------------------------------------
 
@@ -298,6 +301,7 @@ class TmpfsInode(Inode):
             mapping.truncate(size)
             self.fs.pages_used += mapping.resident - before
         self.size = size
+        self.reserved_pages = min(self.reserved_pages, (size + PAGE_SIZE - 1) // PAGE_SIZE)
         self.touch_modified()
 
     def allocate(self, mode: int, offset: int, length: int) -> None:
@@ -308,6 +312,8 @@ class TmpfsInode(Inode):
         end = offset + length
         if mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE):
             self._zero(offset, min(end, self.size))
+        if not mode & FALLOC_FL_PUNCH_HOLE:
+            self.reserved_pages = max(self.reserved_pages, (end + PAGE_SIZE - 1) // PAGE_SIZE - offset // PAGE_SIZE)
         if not mode & FALLOC_FL_KEEP_SIZE and end > self.size:
             if end - self.size > (self.fs.page_limit - self.fs.pages_used) * PAGE_SIZE:
                 raise KernelError(Errno.ENOSPC)

@@ -31,6 +31,7 @@ class SystemText:
         self.kernel = kernel
         self._loads = [0.0, 0.0, 0.0]
         self._loads_at_ns = kernel.clock.monotonic_ns()
+        self._loads_busy_ns = 0
 
     # -- time and load ------------------------------------------------------------------------------
 
@@ -55,16 +56,20 @@ class SystemText:
     def loadavg(self) -> bytes:
         """Load averages of 1, 5 and 15 minutes, runnable and all threads, the last process id.
 
-        They are brought up to date only when read, as if what runs now had run since the last time.
+        They are brought up to date only when read: since the last time as many ran as kept the processor busy, and
+        waited as wait now.
         """
         now_ns = self.kernel.clock.monotonic_ns()
         elapsed_s = (now_ns - self._loads_at_ns) / _SECOND_NS
         self._loads_at_ns = now_ns
+        busy_ns = sum(self._busy_ns())
+        load = max(busy_ns - self._loads_busy_ns, 0) / _SECOND_NS / elapsed_s if elapsed_s > 0 else 0.0
+        self._loads_busy_ns = busy_ns
         running = self._runnable()
-        others = max(0, running - 1)  # the reader does not count itself
+        load = min(load, 1.0) + max(running - 1, 0)  # the reader runs, and does not wait
         for index, period_s in enumerate(_LOAD_PERIODS_S):
             kept = math.exp(-elapsed_s / period_s)
-            self._loads[index] = self._loads[index] * kept + others * (1 - kept)
+            self._loads[index] = self._loads[index] * kept + load * (1 - kept)
         threads = sum(len(process.tasks) for process in self.kernel.processes)
         last = max(self.kernel.processes.processes, default=0)
         return b"%.2f %.2f %.2f %d/%d %d\n" % (*self._loads, max(running, 1), threads, last)

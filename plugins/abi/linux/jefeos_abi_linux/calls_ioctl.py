@@ -22,7 +22,9 @@ from jefeos.tty.termios import Flow, FlushQueue, Termios, When
 from jefeos.vfs.file import File, RegularFile
 from jefeos.vfs.flags import O_ASYNC, O_CLOEXEC, O_NONBLOCK, O_PATH
 from jefeos.vfs.pipe import PipeFile
+from jefeos.vfs.rtc import RtcFile
 
+from jefeos_abi_linux.rtc import rtc_control
 from jefeos_abi_linux.structs import (
     LinuxTermio,
     LinuxTermios,
@@ -67,6 +69,8 @@ TCGETS2: Final = 0x802C542A
 TCSETS2: Final = 0x402C542B
 TCSETSW2: Final = 0x402C542C
 TCSETSF2: Final = 0x402C542D
+TIOCPKT: Final = 0x5420
+TIOCGPKT: Final = 0x80045438
 TIOCGPTN: Final = 0x80045430
 TIOCSPTLCK: Final = 0x40045431
 TIOCGPTLCK: Final = 0x80045439
@@ -97,6 +101,8 @@ def ioctl(task: Task, fd: Fd, request: UInt, argument: ULong) -> MaybeAwait[int]
             return action(task, file, argument)
     elif request == FIONREAD:
         return _readable(task, file, argument)
+    elif isinstance(file, RtcFile):
+        return rtc_control(task, file, request, argument)
     return file.ioctl(request, argument)
 
 
@@ -315,6 +321,11 @@ def _lock_slave(task: Task, file: TerminalFile, argument: int) -> int:
     return 0
 
 
+def _set_packet_mode(task: Task, file: TerminalFile, argument: int) -> int:
+    _master(file).packet_mode = bool(_int_at(task, argument))
+    return 0
+
+
 def _open_peer(task: Task, file: TerminalFile, argument: int) -> int:
     peer = _master(file).open_peer(argument & 0xFFFF_FFFF & ~O_CLOEXEC)
     try:
@@ -365,5 +376,7 @@ _TERMINAL: Final[dict[int, _TerminalAction]] = {
     TIOCGPTN: lambda task, file, argument: _give_int(task, argument, _master(file).number),
     TIOCSPTLCK: _lock_slave,
     TIOCGPTLCK: lambda task, file, argument: _give_int(task, argument, int(_master(file).locked)),
+    TIOCPKT: _set_packet_mode,
+    TIOCGPKT: lambda task, file, argument: _give_int(task, argument, int(_master(file).packet_mode)),
     TIOCGPTPEER: _open_peer,
 }

@@ -85,6 +85,8 @@ def mount(task: Task, source: UserPtr, target: Path, kind: UserPtr, flags: ULong
             raise KernelError(Errno.EINVAL)
         options = task.mm.read_cstr(data, 4096) if data else b""
         filesystem = open_filesystem(task, kind_name.decode("latin-1"), source_name, options, flags)
+        if filesystem is place.mount.fs and place.dentry is place.mount.root and kind_name in _ONE_SUPERBLOCK:
+            raise KernelError(Errno.EBUSY)  # it is what is mounted there
         vfs.mount(filesystem, place, flags & _KEPT, source_name)
     return 0
 
@@ -112,6 +114,8 @@ def open_filesystem(task: Task, kind: str, source: bytes, options: bytes, flags:
     raise KernelError(Errno.ENODEV)
 
 
+#: Linux mounts these once at a place; of proc and devpts each mount is a superblock of its own.
+_ONE_SUPERBLOCK: Final = frozenset((b"devtmpfs", b"mqueue", b"sysfs"))
 _SINGLETONS: Final = frozenset(("proc", "devtmpfs", "devpts", "sysfs"))
 _UNITS: Final = {b"k": 10, b"m": 20, b"g": 30}
 

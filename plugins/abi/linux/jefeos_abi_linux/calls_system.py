@@ -21,6 +21,9 @@ UTS_LIMIT: Final = 64
 RELEASE: Final = b"6.1.0-jefeos"
 VERSION: Final = b"#1 SMP JefeOS"
 MACHINE: Final = b"x86_64"
+MACHINE_32: Final = b"i686"
+PER_MASK: Final = 0xFF
+PER_LINUX32: Final = 8
 
 GRND_NONBLOCK: Final = 1
 GRND_RANDOM: Final = 2
@@ -51,7 +54,6 @@ IOPRIO_LEVELS: Final = 8
 IOPRIO_STATE: Final = "linux.ioprio"
 
 PERSONALITY_QUERY: Final = 0xFFFF_FFFF
-PERSONALITY_STATE: Final = "linux.personality"
 
 _SYSINFO: Final = struct.Struct("<q3Q6QHH4xQQI4x")
 _LIMIT: Final = struct.Struct("<QQ")
@@ -70,14 +72,14 @@ class UtsName(Struct):
 
 @syscall("uname")
 def uname(task: Task, buffer: UserPtr) -> int:
-    """uname(2)."""
+    """uname(2). Under PER_LINUX32 the machine is a 32-bit one: so builds for it are fooled (setarch)."""
     names = task.process.names
     name = UtsName(
         sysname=b"Linux",
         nodename=names.hostname,
         release=RELEASE,
         version=VERSION,
-        machine=MACHINE,
+        machine=MACHINE_32 if task.process.domain & PER_MASK == PER_LINUX32 else MACHINE,
         domainname=names.domainname,
     )
     task.mm.write(buffer, name.pack())
@@ -297,10 +299,10 @@ def ioprio_set(task: Task, which: Int, who: Int, priority: Int) -> int:
 
 @syscall("personality")
 def personality(task: Task, value: UInt) -> int:
-    """personality(2): remembered for the thread that asks; ADDR_NO_RANDOMIZE has no effect yet."""
-    old = int(task.extra.get(PERSONALITY_STATE, 0))
+    """personality(2): kept by the process and its children, through execve; only uname looks at it."""
+    old = task.process.domain
     if value != PERSONALITY_QUERY:
-        task.extra[PERSONALITY_STATE] = value
+        task.process.domain = value
     return old
 
 

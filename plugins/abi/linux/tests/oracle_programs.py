@@ -22,6 +22,7 @@ FILE_PROGRAMS = (
     "paths",
     "events",
     "terminal",
+    "packet_mode",
     "sockets",
     "inotify",
     "plain_calls",
