@@ -130,7 +130,8 @@ def run(names: Collection[str] = (), **boot: Any) -> dict[str, Any]:
                     "mandatory": interface.mandatory,
                 }
                 if probe is None:
-                    row |= {"state": "libc-has-not" if interface.key[0] == "c" and interface.name in lacking else "no-probe", "detail": ""}
+                    lacks = interface.key[0] == "c" and interface.name in lacking
+                    row |= {"state": "libc-has-not" if lacks else "no-probe", "detail": ""}
                 else:
                     row |= judge(interface, probe, run_on_host(probe, place), system, place, explained)
                 rows.append(row)
