@@ -46,6 +46,7 @@ from jefeos.vfs.procfs.sysctl import SystemSettings
 from jefeos.vfs.vfs import Vfs
 
 if TYPE_CHECKING:
+    from jefeos.block.nodes import BlockNodes
     from jefeos.bus.driver import DeviceManager
     from jefeos.cpu.engine import Engine
     from jefeos.hookspecs import Applet
@@ -156,7 +157,10 @@ class Kernel:
             kind for found in plugins.collect("jefeos_filesystems") for kind in found
         ]
         self.applets: dict[str, Applet] = {}
-        self.devices: DeviceManager | None = start_devices(self) if wants_devices(config) else None
+        self.devices: DeviceManager | None = None
+        self.disks: BlockNodes | None = None
+        if wants_devices(config):
+            start_devices(self)
         self.memory_at_boot = self.memory.free_frames()
         """Free frames before anything was mounted: as many are free again after the shutdown."""
         mount_root(self)
@@ -284,6 +288,12 @@ class Kernel:
         self.shutdown_reason = reason
         self.log.info("system %s requested", reason)
         self.kill_all()
+
+    def sync(self) -> None:
+        """sync(2): everything that was written is on its medium. Raises KernelError if it is not."""
+        self.vfs.sync()
+        if self.disks is not None:
+            self.disks.flush()
 
     def kill_all(self) -> None:
         """End every process, from outside of any."""

@@ -48,8 +48,9 @@ class BufferCache:
         self._epochs: dict[int, set[int]] = {}
         """The same the other way round, oldest first."""
         self._epoch = 0
-        self._next_page = -1
         self._ahead = 0
+        self._ahead_end = -1
+        """The page after the last that was fetched: a reader who arrives there reads in order."""
 
     @property
     def cached_bytes(self) -> int:
@@ -90,14 +91,11 @@ class BufferCache:
     def _fetch(self, first: int, last: int) -> None:
         """Have the pages ``first`` to ``last`` in the cache, and perhaps more after them."""
         pages = self._pages
-        if first == self._next_page or first == self._next_page - 1:
-            self._ahead = min(max(2 * self._ahead, FIRST_AHEAD), MOST_AHEAD)
-        else:
-            self._ahead = 0
-        self._next_page = last + 1
         end = last + 1
         if last not in pages:
-            end = min(last + 1 + self._ahead, -(-self.size_bytes // PAGE_BYTES))
+            in_order = first <= self._ahead_end <= last + 1
+            self._ahead = min(max(2 * self._ahead, FIRST_AHEAD), MOST_AHEAD) if in_order else 0
+            end = self._ahead_end = min(last + 1 + self._ahead, -(-self.size_bytes // PAGE_BYTES))
         number = first
         while number < end:
             if number in pages:

@@ -51,6 +51,11 @@ class Disk:
     """Of the whole disk: 0 for sda and its partitions."""
     node: Device | None = None
 
+    @property
+    def is_partition(self) -> bool:
+        """Whether it is a part of another disk."""
+        return isinstance(self.device, Partition)
+
     def open(self, inode: Inode, flags: int, context: OpenContext) -> File:
         """The opener of its node. Raises KernelError(EROFS)."""
         if flags & O_ACCMODE != O_RDONLY and self.device.read_only:

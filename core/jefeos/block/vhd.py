@@ -69,7 +69,7 @@ class DynamicHeader(Struct, endian=">"):
     max_table_entries: int = u32()
     block_size: int = u32(DEFAULT_BLOCK_BYTES)
     checksum: int = u32()
-    parent: None = pad(988)
+    parent: None = pad(984)
 
 
 def has_vhd_footer(file: ImageFile) -> bool:

@@ -66,7 +66,10 @@ class Bound(Protocol):
     """What a driver keeps for a device that it drives."""
 
     def remove(self) -> None:
-        """Quiet the hardware: no more DMA, no more interrupts. It may be gone already. Raises nothing."""
+        """Quiet the hardware: no more DMA, no more interrupts. It may be gone already. Raises nothing.
+
+        What was published must fail with ENODEV from now on: a device that went offline still has users then.
+        """
         ...
 
 
@@ -96,6 +99,7 @@ class DeviceContext:
         """The event loop; None where nobody runs one (a disk looked at from the command line)."""
         self.log = _Prefixed(manager.log, {"prefix": f"{driver.name} {device.location}"})
         self._manager = manager
+        self._published: list[object] = []
         self._undo: list[Callable[[], object]] = []
 
     def map_bar(self, index: int) -> Region:
@@ -155,8 +159,8 @@ class DeviceContext:
 
     def publish(self, thing: object) -> None:
         """Offer a working block or network device to the rest of the system, until the end."""
+        self._published.append(thing)
         self._manager.published.append(thing)
-        self.defer(lambda: self._manager.withdraw(thing))
         self._manager.announce(thing)
 
     def retract(self, thing: object, reason: str) -> None:
@@ -172,8 +176,14 @@ class DeviceContext:
         """The device cannot be used any more: say so once, and take it down. May be called from anywhere."""
         self._manager.take_offline(self.device, reason)
 
+    def withdraw_all(self) -> None:
+        """Take back whatever was published, so that nobody uses it any more. The manager's to call."""
+        while self._published:
+            self._manager.withdraw(self._published.pop())
+
     def release(self) -> None:
         """Give everything back. The manager's to call."""
+        self.withdraw_all()
         while self._undo:
             undo = self._undo.pop()
             try:
@@ -234,6 +244,7 @@ class DeviceManager:
         binding = self.bindings.pop(device, None)
         if binding is None:
             raise UsageError(f"PCI device {device} has no driver", Errno.ENODEV)
+        binding.context.withdraw_all()  # its users finish with a device that works
         self._take_down(binding)
 
     def unbind_all(self) -> None:

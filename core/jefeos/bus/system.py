@@ -59,8 +59,9 @@ class RamFile:
             os.unlink(self.path)
 
 
-def start_devices(kernel: Kernel) -> DeviceManager:
+def start_devices(kernel: Kernel) -> None:
     """Build the machine, start it, and give its devices to their drivers. Raises BootError or ConfigError."""
+    from jefeos.block.nodes import BlockNodes
     from jefeos.bus.driver import DeviceManager
     from jefeos.bus.machine import DiskRequest, MachineRequest
 
@@ -88,12 +89,13 @@ def start_devices(kernel: Kernel) -> DeviceManager:
         machine.attach(kernel.loop)
         machine.start()
         drivers = [driver for found in plugins.collect("jefeos_drivers") for driver in found]
-        manager = DeviceManager(machine, drivers, kernel.loop, kernel.log)
-        manager.bind_all()
+        kernel.devices = DeviceManager(machine, drivers, kernel.loop, kernel.log)
+        kernel.disks = BlockNodes(kernel.vfs.devices, kernel.log)
+        kernel.disks.follow(kernel.devices)
+        kernel.devices.bind_all()
     except BaseException:
         machine.stop()
         raise
-    return manager
 
 
 def stop_devices(kernel: Kernel) -> None:
@@ -101,7 +103,8 @@ def stop_devices(kernel: Kernel) -> None:
     manager: DeviceManager | None = getattr(kernel, "devices", None)
     if manager is not None:
         kernel.devices = None
-        manager.unbind_all()
+        manager.unbind_all()  # disks that go away are flushed by their nodes
+        kernel.disks = None
         manager.machine.stop()
 
 

@@ -368,7 +368,7 @@ def readahead(task: Task, fd: Fd, offset: Long, count: Size) -> int:
 @syscall("sync")
 def sync(task: Task) -> int:
     """sync(2)."""
-    task.kernel.vfs.sync()
+    task.kernel.sync()
     return 0
 
 

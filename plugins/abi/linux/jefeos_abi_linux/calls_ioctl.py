@@ -20,7 +20,7 @@ from jefeos.tty.files import TerminalFile
 from jefeos.tty.pty import MasterFile
 from jefeos.tty.termios import Flow, FlushQueue, Termios, When
 from jefeos.vfs.file import File, RegularFile
-from jefeos.vfs.flags import O_ASYNC, O_CLOEXEC, O_NONBLOCK, O_PATH
+from jefeos.vfs.flags import O_ASYNC, O_CLOEXEC, O_NONBLOCK, O_PATH, S_IFBLK, S_IFMT
 from jefeos.vfs.pipe import PipeFile
 from jefeos.vfs.rtc import RtcFile
 
@@ -103,6 +103,12 @@ def ioctl(task: Task, fd: Fd, request: UInt, argument: ULong) -> MaybeAwait[int]
         return _readable(task, file, argument)
     elif isinstance(file, RtcFile):
         return rtc_control(task, file, request, argument)
+    elif file.inode.mode & S_IFMT == S_IFBLK:
+        from jefeos_abi_linux.block_requests import BLOCK_REQUESTS  # few systems have disks
+
+        if request in BLOCK_REQUESTS:
+            BLOCK_REQUESTS[request](task, file, argument)  # type: ignore[arg-type]
+            return 0
     return file.ioctl(request, argument)
 
 

@@ -52,6 +52,8 @@ class IdeController:
 
     def remove(self) -> None:
         """Flush nothing (whoever uses a disk does that), stop everything."""
+        for disk in self.disks:
+            disk.gone = disk.gone or "its controller is not driven any more"
         for channel in self.channels:
             channel.quiet()
 
