@@ -65,7 +65,10 @@ class ProcessTimer:
         self.cancel()
         self.deadline_ns = deadline_ns
         self.interval_ns = interval_ns
-        self._schedule()
+        if self.clock in (TimerClock.MONOTONIC, TimerClock.REALTIME) and self.now_ns() >= deadline_ns:
+            self._look()  # a time that is past: before the call that sets it returns
+        else:
+            self._schedule()
 
     def cancel(self) -> None:
         """Disarm."""

@@ -27,6 +27,8 @@ import time
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from attrs import evolve
+
 from jefeos.errors import KernelError
 from jefeos.proc.process import ProcessState
 from jefeos.proc.signals import (
@@ -349,7 +351,7 @@ class Executor(Traps):
             personality.set_result(engine, task.result)
             task.result = None
         if action.flags & ActionFlags.RESETHAND:
-            task.process.handlers.actions.pop(info.signo, None)
+            task.process.handlers.actions[info.signo] = evolve(action, handler=SIG_DFL)
         try:
             personality.deliver_signal(task, engine, info, action)
         except KernelError:  # no stack for the frame: as the kernel does, a SIGSEGV that cannot be handled

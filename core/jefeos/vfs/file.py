@@ -273,7 +273,10 @@ class SeekableFile(File):
             size = self._end()
             if not 0 <= offset < size:
                 raise KernelError(Errno.ENXIO)
-            position = offset if whence == SEEK_DATA else size
+            found = self.inode.next_data(offset) if whence == SEEK_DATA else self.inode.next_hole(offset)
+            if found is None:
+                raise KernelError(Errno.ENXIO)
+            position = found
         else:
             raise KernelError(Errno.EINVAL)
         if position < 0:

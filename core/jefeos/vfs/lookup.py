@@ -8,6 +8,9 @@ Two ways through a path:
 A `Walk` keeps its place and the components still to go. A symlink puts its target's components in front of them,
 so that neither the nesting of links nor the length of a path costs host stack. 40 links is the limit (ELOOP).
 
+A walk may be bounded (``scope``, the RESOLVE_* flags of openat2(2)): to what lies below its start, to the start as its
+root, to one mount, or to ways without links.
+
 The order of errors is Linux's: for each component first ENOTDIR (the place is no directory), then EACCES (no
 search permission), ENAMETOOLONG, ENOENT. ``..`` stops at the task's root and climbs out of mounts.
 """
@@ -56,12 +59,23 @@ class MountPoints:
         return (mount, dentry) in self._by_place
 
 
+class Scope:
+    """Bounds of a walk: RESOLVE_* of linux/openat2.h."""
+
+    NO_XDEV = 0x01
+    NO_MAGICLINKS = 0x02
+    NO_SYMLINKS = 0x04
+    BENEATH = 0x08
+    IN_ROOT = 0x10
+
+
 class Walk:
     """A walk along one path. ``mount`` and ``dentry`` are the place reached so far."""
 
-    __slots__ = ("points", "creds", "root", "mount", "dentry", "pending", "links", "trailing_slash")
+    __slots__ = ("scope", "points", "creds", "root", "mount", "dentry", "pending", "links", "trailing_slash")
 
-    def __init__(self, points: MountPoints, task: Actor, path: bytes, at: Path | None) -> None:
+    def __init__(self, points: MountPoints, task: Actor, path: bytes, at: Path | None,
+                 scope: int = 0) -> None:
         if not path:
             raise KernelError(Errno.ENOENT)
         if len(path) >= PATH_MAX:
@@ -75,6 +89,11 @@ class Walk:
         self.pending: list[bytes] = []
         self.links = 0
         self.trailing_slash = False
+        self.scope = scope
+        if scope & (Scope.BENEATH | Scope.IN_ROOT):
+            if path[:1] == b"/" and scope & Scope.BENEATH:
+                raise KernelError(Errno.EXDEV)
+            self.root = at or fs.cwd
         start: Path = self.root if path[:1] == b"/" else at or fs.cwd
         self.mount: Mount = start.mount
         self.dentry: Dentry = start.dentry
@@ -138,9 +157,7 @@ class Walk:
 
     def enter(self, child: Dentry, follow: bool) -> None:
         """Goes to ``child``: through mounts, and along a symlink if ``follow``. ENOENT if there is nothing."""
-        mount = self.mount
-        if child.mounted:
-            mount, child = self.points.cross(mount, child)
+        mount, child = self.cross(child)
         inode = child.inode
         if inode is None:
             raise KernelError(Errno.ENOENT)
@@ -149,15 +166,26 @@ class Walk:
         else:
             self.mount, self.dentry = mount, child
 
+    def cross(self, child: Dentry) -> tuple[Mount, Dentry]:
+        """Where one ends up when entering ``child``: in what is mounted there."""
+        if not child.mounted:
+            return self.mount, child
+        mount, inside = self.points.cross(self.mount, child)
+        if mount is not self.mount and self.scope & Scope.NO_XDEV:
+            raise KernelError(Errno.EXDEV)
+        return mount, inside
+
     def follow(self, link: Dentry) -> None:
         """Puts the target of the symlink ``link``, which is in the directory reached, in front of what is to come."""
         self.links += 1
-        if self.links > SYMLINK_LIMIT:
+        if self.links > SYMLINK_LIMIT or self.scope & Scope.NO_SYMLINKS:
             raise KernelError(Errno.ELOOP)
         inode = link.inode
         assert inode is not None
         place = inode.follow()
         if place is not None:
+            if self.scope:
+                self._check_magic(place)
             self.mount, self.dentry = place
             return
         target = inode.readlink()
@@ -165,8 +193,17 @@ class Walk:
         if not target:
             raise KernelError(Errno.ENOENT)
         if target[:1] == b"/":
+            if self.scope & Scope.BENEATH or self.scope & Scope.NO_XDEV and self.root.mount is not self.mount:
+                raise KernelError(Errno.EXDEV)
             self.mount, self.dentry = self.root
         self._push(target)
+
+    def _check_magic(self, place: Path) -> None:
+        if self.scope & Scope.NO_MAGICLINKS:
+            raise KernelError(Errno.ELOOP)
+        leaves = self.scope & Scope.NO_XDEV and place.mount is not self.mount
+        if leaves or self.scope & (Scope.BENEATH | Scope.IN_ROOT):
+            raise KernelError(Errno.EXDEV)
 
     def _require_search(self) -> None:
         inode = self.dentry.inode
@@ -182,12 +219,16 @@ class Walk:
         root = self.root
         while True:
             if dentry is root.dentry and mount is root.mount:
+                if self.scope & Scope.BENEATH:
+                    raise KernelError(Errno.EXDEV)
                 break
             if dentry is not mount.root:
                 dentry = dentry.parent or dentry
                 break
             if mount.parent is None or mount.mountpoint is None:
                 break
+            if self.scope & Scope.NO_XDEV:
+                raise KernelError(Errno.EXDEV)
             dentry = mount.mountpoint
             mount = mount.parent
         self.mount, self.dentry = self.points.cross(mount, dentry)

@@ -56,15 +56,17 @@ class Namespace:
     # --- resolution ----------------------------------------------------------------------------------------
 
     def resolve(self, task: Actor, path: bytes, *, at: Path | None = None, follow: bool = True,
-                want_directory: bool = False) -> Path:
+                want_directory: bool = False, scope: int = 0) -> Path:
         """The place that ``path`` names for ``task``, from ``at`` (None: its cwd) if it is relative.
 
         ``follow``: go along a symlink in the last component. ``want_directory``: ENOTDIR for anything else.
+        ``scope``: `jefeos.vfs.lookup.Scope`.
         """
-        place = resolve_cached(task, path, at)
-        if place is not None and not want_directory:
-            return place
-        return Walk(self.points, task, path, at).finish(follow, want_directory)
+        if not scope:
+            place = resolve_cached(task, path, at)
+            if place is not None and not want_directory:
+                return place
+        return Walk(self.points, task, path, at, scope).finish(follow, want_directory)
 
     def _parent(self, task: Actor, path: bytes, at: Path | None) -> tuple[Path, bytes, Walk]:
         walk = Walk(self.points, task, path, at)

@@ -304,6 +304,25 @@ class TmpfsInode(Inode):
         self.reserved_pages = min(self.reserved_pages, (size + PAGE_SIZE - 1) // PAGE_SIZE)
         self.touch_modified()
 
+    def next_data(self, offset: int) -> int | None:
+        if offset >= self.size or self._mapping is None:
+            return None
+        first = offset // PAGE_SIZE
+        if first in self._mapping.pages:
+            return offset
+        found = min((index for index in self._mapping.pages if index > first), default=None)
+        return None if found is None or found * PAGE_SIZE >= self.size else found * PAGE_SIZE
+
+    def next_hole(self, offset: int) -> int:
+        if self._mapping is None:
+            return offset
+        index = offset // PAGE_SIZE
+        if index not in self._mapping.pages:
+            return offset
+        while index in self._mapping.pages:
+            index += 1
+        return min(index * PAGE_SIZE, self.size)
+
     def allocate(self, mode: int, offset: int, length: int) -> None:
         if mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE):
             raise KernelError(Errno.EOPNOTSUPP)
@@ -325,6 +344,11 @@ class TmpfsInode(Inode):
     def _zero(self, position: int, end: int) -> None:
         if self._mapping is None or position >= end:
             return
+        whole_first, whole_end = -(-position // PAGE_SIZE), end // PAGE_SIZE
+        if whole_first < whole_end:  # whole pages go
+            before = self._mapping.resident
+            self._mapping.punch(whole_first, whole_end)
+            self.fs.pages_used += self._mapping.resident - before
         first, last = position // PAGE_SIZE, (end - 1) // PAGE_SIZE
         # A file may claim 2**63 bytes: what costs is the pages there are, never the length.
         for index in [index for index in self._mapping.pages if first <= index <= last]:

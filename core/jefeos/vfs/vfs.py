@@ -85,21 +85,22 @@ class Vfs(MountTable, AttributeCalls):
 
     # --- open ----------------------------------------------------------------------------------------------
 
-    def open(self, task: Actor, path: bytes, flags: int, mode: int = 0, at: Path | None = None) -> MaybeAwait[File]:
-        """open(2) and openat(2)."""
+    def open(self, task: Actor, path: bytes, flags: int, mode: int = 0, at: Path | None = None, *,
+             scope: int = 0) -> MaybeAwait[File]:
+        """open(2) and openat(2); with ``scope`` (`jefeos.vfs.lookup.Scope`) openat2(2)."""
         if flags & O_PATH:
             flags &= O_PATH_FLAGS
             place = self.resolve(task, path, at=at, follow=not flags & O_NOFOLLOW,
-                                 want_directory=bool(flags & O_DIRECTORY))
+                                 want_directory=bool(flags & O_DIRECTORY), scope=scope)
             return PathFile(place.inode, flags, place)
         if flags & O_CREAT:
             if flags & O_DIRECTORY:
                 raise KernelError(Errno.EINVAL)
-            return self._open_or_create(task, path, flags, mode, at)
+            return self._open_or_create(task, path, flags, mode, at, scope)
         if flags & O_TMPFILE_BIT:
-            return self._open_unnamed(task, path, flags, mode, at)
+            return self._open_unnamed(task, path, flags, mode, at, scope)
         place = self.resolve(task, path, at=at, follow=not flags & O_NOFOLLOW,
-                             want_directory=bool(flags & O_DIRECTORY))
+                             want_directory=bool(flags & O_DIRECTORY), scope=scope)
         return self.open_place(task, place, flags)
 
     def open_place(self, task: Actor, place: Path, flags: int) -> MaybeAwait[File]:
@@ -139,12 +140,13 @@ class Vfs(MountTable, AttributeCalls):
                     inode.watches.file_event(file, IN_MODIFY)
         return file
 
-    def _open_or_create(self, task: Actor, path: bytes, flags: int, mode: int, at: Path | None) -> MaybeAwait[File]:
-        if not flags & O_EXCL:  # the usual case of ">file" on one that exists
+    def _open_or_create(self, task: Actor, path: bytes, flags: int, mode: int, at: Path | None,
+                        scope: int) -> MaybeAwait[File]:
+        if not flags & O_EXCL and not scope:  # the usual case of ">file" on one that exists
             place = resolve_cached(task, path, at, to_create=True)
             if place is not None and place.inode.mode & S_IFMT == S_IFREG:
                 return self.open_place(task, place, flags)
-        walk = Walk(self.points, task, path, at)
+        walk = Walk(self.points, task, path, at, scope)
         while True:
             name = walk.to_parent()
             if name in (b"", b".", b".."):
@@ -163,7 +165,7 @@ class Vfs(MountTable, AttributeCalls):
                     continue
                 place = Path(walk.mount, walk.dentry)
             else:
-                place = Path(*self.points.cross(walk.mount, child))
+                place = Path(*walk.cross(child))
             if place.inode.is_directory:
                 raise KernelError(Errno.EISDIR)
             _require_in_sticky(walk.dentry.inode, place.inode, task)
@@ -183,10 +185,11 @@ class Vfs(MountTable, AttributeCalls):
             inode.watches.name_event(directory.inode, name, inode, IN_CREATE)
         return self._finish_open(task, place, flags, truncate=False)
 
-    def _open_unnamed(self, task: Actor, path: bytes, flags: int, mode: int, at: Path | None) -> MaybeAwait[File]:
+    def _open_unnamed(self, task: Actor, path: bytes, flags: int, mode: int, at: Path | None,
+                      scope: int) -> MaybeAwait[File]:
         if flags & O_TMPFILE != O_TMPFILE or flags & O_ACCMODE not in (O_WRONLY, O_RDWR):
             raise KernelError(Errno.EINVAL)
-        directory = self.resolve(task, path, at=at, follow=not flags & O_NOFOLLOW, want_directory=True)
+        directory = self.resolve(task, path, at=at, follow=not flags & O_NOFOLLOW, want_directory=True, scope=scope)
         if directory.mount.read_only:
             raise KernelError(Errno.EROFS)
         require_access(directory.inode, W_OK | X_OK, task.creds)

@@ -44,10 +44,12 @@ from jefeos.vfs.flags import (
     O_TRUNC,
     O_WRONLY,
     PERMISSION_BITS,
+    S_IFIFO,
     S_IFLNK,
     S_IFMT,
     S_IFREG,
 )
+from jefeos.vfs.lookup import Scope
 from jefeos.vfs.path import Path as Place
 
 from jefeos_abi_linux.files_common import directory_of, file_of, resolve_at, signed_offset
@@ -59,6 +61,8 @@ KNOWN_OPEN_FLAGS: Final = (
 )  # fmt: skip
 AT_STATX_SYNC_TYPE: Final = 0x6000
 STATX_RESERVED: Final = 0x8000_0000
+RESOLVE_CACHED: Final = 0x20
+RESOLVE_KNOWN: Final = 0x3F
 _ACCESS_MODES: Final = 7
 
 
@@ -85,7 +89,7 @@ def openat(task: Task, dirfd: Fd, path: Path, flags: Flags, mode: Mode) -> Maybe
 
 @syscall("openat2")
 def openat2(task: Task, dirfd: Fd, path: Path, how: UserPtr, size: Size) -> MaybeAwait[int]:
-    """openat2(2): strict about its flags. Of ``resolve`` only what needs nothing is known, else EAGAIN/EINVAL."""
+    """openat2(2): strict about its flags, and with bounds for the way."""
     if size < OpenHow.size:
         raise KernelError(Errno.EINVAL)
     if size > 4096:
@@ -101,47 +105,14 @@ def openat2(task: Task, dirfd: Fd, path: Path, how: UserPtr, size: Size) -> Mayb
         raise KernelError(Errno.EINVAL)
     if flags & O_PATH and flags & ~O_PATH_FLAGS:
         raise KernelError(Errno.EINVAL)
-    if wanted.resolve & RESOLVE_CACHED:
-        raise KernelError(Errno.EAGAIN)
-    if wanted.resolve & RESOLVE_BENEATH and path[:1] == b"/":
-        raise KernelError(Errno.EXDEV)
-    if wanted.resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS):
-        _check_resolution(task, dirfd, path, wanted.resolve)
-        if wanted.resolve & RESOLVE_IN_ROOT:
-            path = path.lstrip(b"/") or b"."
-    return _open(task, dirfd, path, flags, mode)
+    if wanted.resolve & Scope.BENEATH and wanted.resolve & Scope.IN_ROOT:
+        raise KernelError(Errno.EINVAL)
+    if wanted.resolve & RESOLVE_CACHED and flags & (O_TRUNC | O_CREAT | O_TMPFILE_BIT):
+        raise KernelError(Errno.EAGAIN)  # what changes something is never only a look into the cache
+    return _open(task, dirfd, path, flags, mode, wanted.resolve & ~RESOLVE_CACHED)
 
 
-RESOLVE_NO_XDEV: Final = 0x01
-RESOLVE_NO_MAGICLINKS: Final = 0x02
-RESOLVE_NO_SYMLINKS: Final = 0x04
-RESOLVE_BENEATH: Final = 0x08
-RESOLVE_IN_ROOT: Final = 0x10
-RESOLVE_CACHED: Final = 0x20
-RESOLVE_KNOWN: Final = 0x3F
-
-
-def _check_resolution(task: Task, dirfd: int, path: bytes, resolve: int) -> None:
-    """Refuses more than it must: any symlink on the way (ELOOP), and a ``..`` above the start (EXDEV)."""
-    depth = 0
-    place: Place | None = directory_of(task, dirfd, path.lstrip(b"/"))
-    names = [name for name in path.split(b"/") if name and name != b"."]
-    vfs = task.kernel.vfs
-    for index, name in enumerate(names):
-        depth += -1 if name == b".." else 1
-        if depth < 0:
-            raise KernelError(Errno.EXDEV)
-        try:
-            place = vfs.resolve(task, name, at=place, follow=False)
-        except KernelError as error:
-            if error.errno == Errno.ENOENT and index == len(names) - 1:
-                return
-            raise
-        if place.inode.is_symlink:
-            raise KernelError(Errno.ELOOP if resolve & RESOLVE_NO_SYMLINKS else Errno.EXDEV)
-
-
-def _open(task: Task, dirfd: int, path: bytes, flags: int, mode: int) -> MaybeAwait[int]:
+def _open(task: Task, dirfd: int, path: bytes, flags: int, mode: int, scope: int = 0) -> MaybeAwait[int]:
     flags &= KNOWN_OPEN_FLAGS  # the kernel has always ignored the others here
     if flags & O_TMPFILE_BIT and (
         flags & O_TMPFILE != O_TMPFILE or flags & O_CREAT or flags & O_ACCMODE == O_RDONLY
@@ -154,7 +125,7 @@ def _open(task: Task, dirfd: int, path: bytes, flags: int, mode: int) -> MaybeAw
     file = task.kernel.vfs.open(
         task, path, flags | O_LARGEFILE if not flags & O_PATH else flags,
         mode & PERMISSION_BITS if flags & (O_CREAT | O_TMPFILE_BIT) else 0,
-        at=None if dirfd == AT_FDCWD else directory_of(task, dirfd, path),
+        at=None if dirfd == AT_FDCWD else directory_of(task, dirfd, path, scope), scope=scope,
     )  # fmt: skip
     if isinstance(file, File):
         return install(task, file, cloexec=flags & O_CLOEXEC != 0)
@@ -335,6 +306,8 @@ def fallocate(task: Task, fd: Fd, mode: Int, offset: Long, length: Long) -> int:
         raise KernelError(Errno.EINVAL)
     if not file.writable:
         raise KernelError(Errno.EBADF)
+    if file.inode.mode & S_IFMT == S_IFIFO:
+        raise KernelError(Errno.ESPIPE)
     file.allocate(mode, offset, length)
     return 0
 

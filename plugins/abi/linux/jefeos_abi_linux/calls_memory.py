@@ -18,6 +18,8 @@ from jefeos.syscall.types import Fd, Flags, Int, Size, UInt, ULong, UserPtr
 from jefeos.vfs.file import File
 from jefeos.vfs.flags import O_PATH, MountFlags
 
+from jefeos_abi_linux.memfd import forbids_writing
+
 MAP_SHARED: Final = 0x01
 MAP_PRIVATE: Final = 0x02
 MAP_SHARED_VALIDATE: Final = 0x03
@@ -136,6 +138,10 @@ def _file_mapping(file: File, prot: int, shared: bool) -> tuple[object, bool]:
         raise KernelError(Errno.EACCES)
     if prot & PROT_EXEC and file.path is not None and file.path.mount.flags & MountFlags.NOEXEC:
         raise KernelError(Errno.EPERM)
+    if shared and forbids_writing(file):
+        if prot & PROT_WRITE:
+            raise KernelError(Errno.EPERM)
+        return file.mapping, False
     return file.mapping, file.writable or not shared
 
 

@@ -13,6 +13,7 @@ from jefeos.sched.wait import MaybeAwait
 from jefeos.syscall.declare import syscall
 from jefeos.syscall.types import Fd, Flags, Int, Long, Size, ULong, UserPtr
 from jefeos.vfs.file import File
+from jefeos.vfs.flags import O_NONBLOCK
 
 from jefeos_abi_linux.files_common import (
     CHUNK,
@@ -270,13 +271,17 @@ def preadv2(
 ) -> MaybeAwait[int]:
     """preadv2(2): offset -1 is the file's position. RWF_NOWAIT fails where the file would wait."""
     file = task.files.get(fd)
-    if flags & ~RWF_KNOWN or flags & RWF_APPEND:
+    if flags & ~RWF_KNOWN:
         raise KernelError(Errno.EOPNOTSUPP)
-    pending = _readv(task, file, vector, count, None if low == -1 else _offset(low))
-    if flags & RWF_NOWAIT and type(pending) is not int:
-        pending.close()  # type: ignore[union-attr]
-        raise KernelError(Errno.EAGAIN)
-    return pending
+    offset = None if low == -1 else _offset(low)
+    if not flags & RWF_NOWAIT:
+        return _readv(task, file, vector, count, offset)
+    before = file.flags
+    file.set_flags(before | O_NONBLOCK)
+    try:
+        return _readv(task, file, vector, count, offset)
+    finally:
+        file.set_flags(before)
 
 
 @syscall("pwritev2")

@@ -17,6 +17,7 @@ from jefeos.proc.signals import Signal, SignalCode, SignalInfo
 from jefeos.proc.task import Task
 from jefeos.vfs.file import File, RegularFile, SeekableFile
 from jefeos.vfs.flags import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_APPEND, O_PATH
+from jefeos.vfs.lookup import Scope
 from jefeos.vfs.path import Path
 
 CHUNK: Final = 1 << 20
@@ -25,9 +26,12 @@ _PAGE_SIZE: Final = 4096
 _OFFSET_LIMIT: Final = 1 << 63
 
 
-def directory_of(task: Task, dirfd: int, path: bytes) -> Path | None:
-    """Where a relative ``path`` of an *at call starts: None is the working directory. EBADF, ENOTDIR."""
-    if dirfd == AT_FDCWD or path[:1] == b"/" or not path:
+def directory_of(task: Task, dirfd: int, path: bytes, scope: int = 0) -> Path | None:
+    """Where a relative ``path`` of an *at call starts: None is the working directory. EBADF, ENOTDIR.
+
+    With a ``scope`` that makes the start a root, an absolute path starts there too.
+    """
+    if dirfd == AT_FDCWD or not path or path[:1] == b"/" and not scope & Scope.IN_ROOT:
         return None
     place = task.files.get(dirfd).path
     if place is None:

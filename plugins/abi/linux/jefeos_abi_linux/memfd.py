@@ -2,7 +2,7 @@
 
 A `MemoryInode` is a tmpfs file without a name, on a tmpfs of the kernel's own that is mounted nowhere. The seals
 are checked by the inode, so that they hold for every descriptor and for /proc/PID/fd as well.
-F_SEAL_WRITE refuses new writes; it does not stop a later shared writable mmap (F_SEAL_FUTURE_WRITE likewise).
+A shared mapping that could write cannot be made once F_SEAL_WRITE or F_SEAL_FUTURE_WRITE is set.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from jefeos.vfs.flags import (
     FALLOC_FL_PUNCH_HOLE,
     O_RDWR,
     S_IFREG,
+    S_IXUGO,
 )
 from jefeos.vfs.tmpfs import Tmpfs, TmpfsInode
 
@@ -46,6 +47,12 @@ class MemoryInode(TmpfsInode):
         if self.seals & _NO_WRITE or self.seals & F_SEAL_GROW and offset + len(data) > self.size:
             raise KernelError(Errno.EPERM)
         return super().write(offset, data)
+
+    def set_attributes(self, *, mode: int | None = None, uid: int | None = None, gid: int | None = None,
+                       atime_ns: int | None = None, mtime_ns: int | None = None) -> None:
+        if mode is not None and self.seals & F_SEAL_EXEC and (mode ^ self.mode) & S_IXUGO:
+            raise KernelError(Errno.EPERM)
+        super().set_attributes(mode=mode, uid=uid, gid=gid, atime_ns=atime_ns, mtime_ns=mtime_ns)
 
     def truncate(self, size: int) -> None:
         if self.seals & F_SEAL_SHRINK and size < self.size or self.seals & F_SEAL_GROW and size > self.size:
@@ -85,6 +92,11 @@ def make_memory_file(task: Task, name: bytes, *, seals: int, mode: int = 0o777) 
     return RegularFile(inode, O_RDWR, place)
 
 
+def forbids_writing(file: File) -> bool:
+    """Whether seals keep a shared mapping of the file from ever being written."""
+    return isinstance(file.inode, MemoryInode) and bool(file.inode.seals & _NO_WRITE)
+
+
 def _get_seals(task: Task, fd: int, file: File, argument: int) -> int:
     if not isinstance(file.inode, MemoryInode):
         raise KernelError(Errno.EINVAL)
@@ -98,7 +110,8 @@ def _add_seals(task: Task, fd: int, file: File, argument: int) -> int:
     if not file.writable or inode.seals & F_SEAL_SEAL:
         raise KernelError(Errno.EPERM)
     if argument & F_SEAL_WRITE and not inode.seals & F_SEAL_WRITE:
-        if inode._mapping is not None and inode._mapping.shared_users:
+        users = inode._mapping.users if inode._mapping is not None else ()
+        if any(area.shared and area.may_write for area in users):
             raise KernelError(Errno.EBUSY)
     inode.seals |= argument
     return 0
