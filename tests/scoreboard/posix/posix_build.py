@@ -21,7 +21,7 @@ LIBRARIES = {
     "glibc": (["gcc"], ["-lm", "-lcrypt", "-lrt", "-ldl"]),
     "musl": (["musl-gcc"], ["-lm"]),
 }
-OPTIONS = ["-std=gnu17", "-O1", "-g", "-fno-builtin", "-pthread", "-w", "-Werror=implicit-function-declaration"]
+OPTIONS = ["-std=gnu17", "-O0", "-g1", "-fno-builtin", "-pthread", "-w", "-Werror=implicit-function-declaration"]
 #: A probe, with the helpers on the lines right before it.
 BLOCK = re.compile(r"^(?:static [^\n]*\n)*[A-Z][A-Z0-9_]*\((\w+)", re.MULTILINE)
 COMPLAINT = re.compile(r"^[^:\n]+?\.c:(\d+):(?:\d+:)? (?:fatal )?(?:error|undefined|warning: the use)", re.MULTILINE)
