@@ -21,6 +21,8 @@ LIBRARIES = {
     "glibc": (["gcc"], ["-lm", "-lcrypt", "-lrt", "-ldl"]),
     "musl": (["musl-gcc"], ["-lm"]),
 }
+if Path("/usr/include/ndbm.h").exists():  # the C library leaves <ndbm.h> to others
+    LIBRARIES["glibc"][1].append("-lgdbm_compat")
 OPTIONS = ["-std=gnu17", "-O0", "-g1", "-fno-builtin", "-pthread", "-w", "-Werror=implicit-function-declaration"]
 #: A probe, with the helpers on the lines right before it.
 BLOCK = re.compile(r"^(?:static [^\n]*\n)*[A-Z][A-Z0-9_]*\((\w+)", re.MULTILINE)

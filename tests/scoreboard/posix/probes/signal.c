@@ -20,7 +20,7 @@ PROBE(killpg) { signal(SIGUSR2, noted); CHILD(setpgid(0, 0); CALL(killpg(0, SIGU
 PROBE(psiginfo) { siginfo_t i = {.si_signo = SIGSEGV, .si_code = SEGV_MAPERR}; psiginfo(&i, "died"); i.si_signo = SIGCHLD; i.si_code = CLD_EXITED; psiginfo(&i, NULL); }
 PROBE(psignal) { psignal(SIGTERM, "ended"); psignal(SIGHUP, ""); psignal(999, "odd"); }
 static void *sleeper(void *argument) { sigset_t set = set_of(SIGUSR1); int got; sigwait(&set, &got); printf("thread got %d\n", got); return NULL; }
-PROBE(pthread_kill) { pthread_t t; sigset_t set = set_of(SIGUSR1); pthread_sigmask(SIG_BLOCK, &set, NULL); pthread_create(&t, NULL, sleeper, NULL); INT(pthread_kill(t, 0)); INT(pthread_kill(t, SIGUSR1)); pthread_join(t, NULL); INT(pthread_kill(pthread_self(), 99)); }
+PROBE(pthread_kill) { pthread_t t; sigset_t set = set_of(SIGUSR1); pthread_sigmask(SIG_BLOCK, &set, NULL); pthread_create(&t, NULL, sleeper, NULL); INT(pthread_kill(t, 0)); int r = pthread_kill(t, SIGUSR1); pthread_join(t, NULL); INT(r); INT(pthread_kill(pthread_self(), 99)); }
 PROBE(pthread_sigmask) { sigset_t set = set_of(SIGUSR1), old; INT(pthread_sigmask(SIG_BLOCK, &set, NULL)); INT(pthread_sigmask(SIG_SETMASK, NULL, &old)); INT(sigismember(&old, SIGUSR1)); INT(pthread_sigmask(99, &set, NULL)); }
 PROBE(raise) { signal(SIGINT, noted); INT(raise(SIGINT)); INT(raise(0)); CALL(raise(999)); CHILD(raise(SIGTERM)); CHILD(raise(SIGSTOP + 100)); }
 PROBE(sig2str) { char name[SIG2STR_MAX]; INT(sig2str(SIGHUP, name)); TEXT(name); INT(sig2str(9999, name)); }

@@ -55,10 +55,10 @@ PROBE(ppoll) { sigset_t none, set; struct timespec t = {1, 0}; signal(SIGUSR1, n
 PROBE(uname) { struct utsname u; INT(uname(&u)); TEXT(u.sysname); TEXT(u.machine); INT(strlen(u.release) > 0); INT(strlen(u.nodename) > 0); }
 
 extern char **environ;
-static pid_t spawn(char *command, posix_spawn_file_actions_t *actions, posix_spawnattr_t *attr) { char *argv[] = {"sh", "-c", command, NULL}; pid_t child = -1; int status = -1; fflush(stdout); INT(posix_spawn(&child, "/bin/sh", actions, attr, argv, environ)); if (child > 0) waitpid(child, &status, 0); INT(WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status)); return child; }
+static pid_t spawn(char *command, posix_spawn_file_actions_t *actions, posix_spawnattr_t *attr) { char *argv[] = {"sh", "-c", command, NULL}; pid_t child = -1; int status = -1; fflush(stdout); int error = posix_spawn(&child, "/bin/sh", actions, attr, argv, environ); if (child > 0) waitpid(child, &status, 0); INT(error); INT(WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status)); return child; }
 static posix_spawn_file_actions_t actions; static posix_spawnattr_t attr;
 PROBE(posix_spawn) { spawn("echo spawned; exit 6", NULL, NULL); pid_t c; char *argv[] = {"x", NULL}; INT(posix_spawn(&c, "/missing", NULL, NULL, argv, environ)); make_file("f", ""); INT(posix_spawn(&c, "./f", NULL, NULL, argv, environ)); }
-PROBE(posix_spawnp) { pid_t c; char *argv[] = {"echo", "found", NULL}, *env[] = {NULL}; fflush(stdout); INT(posix_spawnp(&c, "echo", NULL, NULL, argv, env)); waitpid(c, NULL, 0); INT(posix_spawnp(&c, "no_such_program", NULL, NULL, argv, env)); }
+PROBE(posix_spawnp) { pid_t c; char *argv[] = {"echo", "found", NULL}, *env[] = {NULL}; fflush(stdout); int error = posix_spawnp(&c, "echo", NULL, NULL, argv, env); waitpid(c, NULL, 0); INT(error); INT(posix_spawnp(&c, "no_such_program", NULL, NULL, argv, env)); }
 PROBE(posix_spawn_file_actions_init) { INT(posix_spawn_file_actions_init(&actions)); spawn("echo none", &actions, NULL); }
 PROBE(posix_spawn_file_actions_destroy) { posix_spawn_file_actions_init(&actions); posix_spawn_file_actions_addclose(&actions, 5); INT(posix_spawn_file_actions_destroy(&actions)); }
 PROBE(posix_spawn_file_actions_addopen) { make_file("in", "from a file\n"); posix_spawn_file_actions_init(&actions); INT(posix_spawn_file_actions_addopen(&actions, 0, "in", O_RDONLY, 0)); spawn("cat", &actions, NULL); posix_spawn_file_actions_addopen(&actions, 7, "missing", O_RDONLY, 0); spawn("cat", &actions, NULL); INT(posix_spawn_file_actions_addopen(&actions, -1, "in", 0, 0)); }
