@@ -23,6 +23,8 @@ class Port(ABC):
 
     takes_segments: bool = False
     """Whether `send` takes frames longer than the wire's, together with their `Offload`."""
+    accepts_segments: bool = False
+    """Whether the `receiver` takes such frames: whoever is plugged in says so."""
 
     def __init__(self) -> None:
         self.receiver: FrameReceiver = _nobody
