@@ -1,0 +1,26 @@
+"""The driver on the simulated machine's card."""
+
+from __future__ import annotations
+
+import pytest
+from jefeos.bus.driver import Driver
+from jefeos.bus.machine import Machine
+from jefeos.net.wire import Port
+from jefeos.testing.machines import bare_machine
+from jefeos.testing.nics import NetDriverConformance
+from jefeos_driver_tulip.driver import TulipDriver
+from jefeos_driver_tulip.model import TulipModel
+
+pytestmark = pytest.mark.timeout(120)
+
+
+class TestOnTheSimulatedMachine(NetDriverConformance):
+    """The model."""
+
+    def make_machine(self, mac: bytes, port: Port) -> Machine:
+        machine = bare_machine()
+        machine.add(TulipModel(mac, port))
+        return machine
+
+    def make_drivers(self) -> list[Driver]:
+        return [TulipDriver()]
