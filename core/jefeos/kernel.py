@@ -99,7 +99,7 @@ class Kernel:
         self.shutdown_reason: str | None = None
         """Why the run is over: halt, poweroff or restart (reboot(2)), or panic (pid 1 ended)."""
         self._ended: dict[Process, asyncio.Future[int]] = {}
-        self._injectors: list[Injector] = []
+        self.injectors: list[Injector] = []
         self.closed = self._ending = False
 
         self.scheduler = plugins.first("jefeos_scheduler", name=config.scheduler, config=config)
@@ -325,7 +325,7 @@ class Kernel:
         from jefeos.inject.injector import Injector
 
         injector = Injector(self, faults)
-        self._injectors.append(injector)
+        self.injectors.append(injector)
         return injector
 
     # -- the end -----------------------------------------------------------------------------------------------
@@ -334,7 +334,7 @@ class Kernel:
         """End every process, tell the plugins, write everything back, release everything. Idempotent."""
         if self.closed:
             return
-        for injector in self._injectors:
+        for injector in list(self.injectors):
             injector.detach()
         try:
             self.kill_all()
@@ -356,7 +356,7 @@ class Kernel:
         if self.closed:
             return
         self.closed = True
-        for injector in self._injectors:
+        for injector in list(self.injectors):
             injector.detach()
         stop_devices(self)
         streams = getattr(self, "host_streams", None)
@@ -383,7 +383,7 @@ class Kernel:
             "uptime_ns": self.clock.uptime_ns(),
             "memory": self.memory.info(),
             "kernel_bugs": self.bugs,
-            "injected": {a.fault.text: (a.hits, a.reached) for i in self._injectors for a in i.armed},
+            "injected": {a.fault.text: (a.hits, a.reached) for i in self.injectors for a in i.armed},
         }
 
     def _by_name(self, counts_of: Callable[[SyscallTable], Counter[int]]) -> dict[str, int]:

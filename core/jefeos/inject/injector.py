@@ -91,6 +91,8 @@ class Injector:
         for table, entries in self._tables:
             table.entries[:] = entries
         self._tables.clear()
+        if self in self.kernel.injectors:
+            self.kernel.injectors.remove(self)
 
     def __enter__(self) -> Injector:
         return self

@@ -76,6 +76,11 @@ class FdTable:
         self._put(fd, file, cloexec)
         return fd
 
+    def require_free(self) -> None:
+        """Raises EMFILE if `install` would."""
+        if self._lowest_free(0) >= self.limit:
+            raise KernelError(Errno.EMFILE)
+
     def install_at(self, fd: int, file: File, *, cloexec: bool = False) -> None:
         """Give ``file`` the number ``fd``, closing what was there (dup2). Takes over the reference. EBADF."""
         if not 0 <= fd < self.limit:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -139,8 +140,13 @@ class Lifecycle(Endings, Waiting):
         kernel.executor.make_runnable(task)
         return process
 
-    async def clone(self, task: Task, request: CloneRequest) -> int:
-        """fork, vfork and clone: the caller and the child both return from here. Gives the child's id."""
+    async def clone(
+        self, task: Task, request: CloneRequest, prepare: Callable[[Process], None] | None = None
+    ) -> int:
+        """fork, vfork and clone: the caller and the child both return from here. Gives the child's id.
+
+        ``prepare`` is told of the new process while it can still be undone: what it raises is the call's error.
+        """
         kernel = self.kernel
         parent = task.process
         self._check_process_limit(parent)
@@ -149,23 +155,29 @@ class Lifecycle(Endings, Waiting):
         if request.thread:
             process = parent
             tid = kernel.processes.allocate_id()
+            mm = task.mm.ref()
+            files = task.files.share() if request.share_files else task.files.copy()
         else:
             process = self._new_process((parent.parent or parent) if request.same_parent else parent, None)
             tid = process.pid
-            try:
+            with ExitStack() as undo:
+                undo.callback(self._forget, process)
                 self._inherit(process, parent, request)
                 process.maker_tid = 0 if request.same_parent else task.tid
                 mm = task.mm.ref() if request.share_memory else task.mm.fork()
-            except BaseException:
-                self._forget(process)
-                raise
+                undo.callback(mm.release)
+                files = task.files.share() if request.share_files else task.files.copy()
+                undo.callback(files.leave)
+                if prepare is not None:
+                    prepare(process)
+                undo.pop_all()
         child = Task(
             kernel,
             tid,
             process,
             task.fs if request.share_fs else task.fs.copy(),
-            task.files.share() if request.share_files else task.files.copy(),
-            task.mm.ref() if request.thread else mm,
+            files,
+            mm,
         )
         child.blocked = task.blocked
         if task.screen is not None:

@@ -276,6 +276,8 @@ class Executor(Traps):
                 task.coroutine = None
                 self._bug(task, bug)
                 return self._before_user_mode(task)
+            finally:
+                error = None  # its traceback holds this frame: a cycle would keep all that the call referred to
             task.token = token
             if task.dead:
                 return False

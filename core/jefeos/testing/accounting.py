@@ -20,6 +20,7 @@ from __future__ import annotations
 import gc
 import types
 from collections import Counter
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 from jefeos.mm.pagecache import FileMapping
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
 
 Stock = dict[str, int]
 
-_CACHES: Final = (Dentry, Path, FileMapping, Inode)
+_CACHES: Final = (Dentry, Path, FileMapping, Inode, Enum)
+_OTHERS: Final = ("jefeos.testing", "jefeos.inject", "jefeos.api", "jefeos.kmsg", "jefeos.klog")
+"""Modules whose objects are those of whoever looks, or are bounded by their nature."""
 _HOST_TIMERS: Final = ("TimerHandle",)
 
 
@@ -109,4 +112,4 @@ def _code_module(found: Any) -> str:
 
 
 def _is_ours(module: str) -> bool:
-    return module.startswith("jefeos") and not module.startswith("jefeos.testing")
+    return module.startswith("jefeos") and not module.startswith(_OTHERS)

@@ -14,7 +14,7 @@ Files are plain classes with hand-written initialisers: they are made on every o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from jefeos.errors import Errno, KernelError
 from jefeos.vfs.flags import (
@@ -52,11 +52,21 @@ if TYPE_CHECKING:
 _SET_ID_BITS = S_ISUID | S_ISGID
 
 
+class Watcher(Protocol):
+    """Whoever keeps a file in mind without keeping it open."""
+
+    def file_released(self, file: File) -> None:
+        """The file has no holder any more; it is not to be referred to from now on."""
+        ...
+
+
 class File:
     """An open file description. ``path`` is None for what has no name anywhere."""
 
     # True once flock, POSIX or OFD locks were taken through it: release then has to drop them.
     may_hold_locks: bool = False
+    # Who wants to know when it is released: epolls that have it on their list.
+    watchers: set[Watcher] | None = None
     # Who opened it, unless that was the privileged user: a write then takes the set-id bits off the file. (Linux asks
     # for the privileges of the writer.)
     unprivileged: FsCredentials | None = None
@@ -100,8 +110,14 @@ class File:
         inode.open_count -= 1
         if self.writable:
             inode.write_count -= 1
+        if self.watchers:
+            for watcher in list(self.watchers):
+                watcher.file_released(self)
         if self.path is not None:
-            self.path.mount.open_files -= 1
+            mount = self.path.mount
+            mount.open_files -= 1
+            if not mount.open_files:
+                mount.last_file_closed()
         if inode.open_count == 0 and inode.nlink == 0:
             if inode.watches is not None:
                 inode.watches.ended(inode)

@@ -175,11 +175,12 @@ class MountTable(Namespace):
             self.unmount(Path(other, other.root), flags)
         self.points.remove(mount)
         self.mounts.remove(mount)
-        mount.attached = False
         if not any(other.fs is mount.fs for other in self.mounts):
             mount.fs.sync()
             self.watches.unmounted(mount.fs)
-            if not mount.open_files:
+            if mount.open_files:
+                mount.detached = True
+            else:
                 mount.fs.unmount()
 
     def unmount_all(self) -> None:

@@ -133,7 +133,14 @@ class Mount:
     source: bytes
     mount_id: int
     open_files: int = 0
-    attached: bool = True
+    detached: bool = False
+    """It is no longer in the tree, and its filesystem ends with the last file that is open on it."""
+
+    def last_file_closed(self) -> None:
+        """Nothing is open any more on a mount that was taken out of the tree."""
+        if self.detached:
+            self.detached = False
+            self.fs.unmount()
 
     @property
     def read_only(self) -> bool:

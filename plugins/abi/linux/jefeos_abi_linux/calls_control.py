@@ -31,7 +31,7 @@ from jefeos_abi_linux.calls_process import (
 )
 from jefeos_abi_linux.calls_seccomp import set_by_prctl
 from jefeos_abi_linux.calls_signals import may_signal
-from jefeos_abi_linux.pidfd import PidFile, process_of, signal_target
+from jefeos_abi_linux.pidfd import give_pidfd, process_of, signal_target
 from jefeos_abi_linux.siginfo import read_siginfo
 from jefeos_abi_linux.structs_common import read_iovecs
 
@@ -219,15 +219,7 @@ def pidfd_open(task: Task, pid: Int, flags: Flags) -> int:
     process = task.kernel.processes.processes.get(pid)
     if process is None:
         raise KernelError(Errno.EINVAL if pid in task.kernel.processes.tasks else Errno.ESRCH)
-    return _install(task, PidFile(task, process, flags))
-
-
-def _install(task: Task, file: PidFile) -> int:
-    try:
-        return task.files.install(file, cloexec=True)
-    except KernelError:
-        file.unref()
-        raise
+    return give_pidfd(task, process, flags)
 
 
 @syscall("pidfd_send_signal")

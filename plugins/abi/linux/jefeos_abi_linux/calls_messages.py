@@ -114,6 +114,9 @@ async def _send_later(task: Task, sender: UnixSocket, message: Message, pending:
     except KernelError as error:
         _not_sent(task, sender, message, error, flags)
         raise
+    except BaseException:  # the sender is gone
+        release_files(message.files)
+        raise
 
 
 def _not_sent(task: Task, sender: UnixSocket, message: Message, error: KernelError, flags: int) -> None:
@@ -234,13 +237,17 @@ def _message_received(
     flags: int,
 ) -> int:
     mm = task.mm
-    done = 0
-    for base, length in pieces:
-        part = message.data[done : done + length]
-        if part:
-            mm.write(base, part)
-            done += len(part)
     files = [file.ref() for file in message.files] if flags & MSG_PEEK else message.files
+    done = 0
+    try:
+        for base, length in pieces:
+            part = message.data[done : done + length]
+            if part:
+                mm.write(base, part)
+                done += len(part)
+    except KernelError:  # the message is lost, as on Linux
+        release_files(files)
+        raise
     ended = message.sender[0] == -1
     identity = message.sender if receiver.pass_credentials and not ended else None
     cloexec = bool(flags & MSG_CMSG_CLOEXEC)

@@ -12,6 +12,7 @@ from jefeos.cpu.paging import TASK_SIZE
 from jefeos.errors import Errno, KernelError
 from jefeos.proc.credentials import RLimit
 from jefeos.proc.lifecycle import CloneRequest
+from jefeos.proc.process import Process
 from jefeos.proc.signals import SIGNAL_COUNT, Signal, SignalCode, SignalInfo
 from jefeos.proc.task import Task
 from jefeos.proc.waiting import ChildKind, WaitReport
@@ -204,15 +205,17 @@ def _sendable(signo: int) -> int:
 
 
 async def _clone_with_pidfd(task: Task, request: CloneRequest, address: int) -> int:
-    from jefeos_abi_linux.pidfd import PidFile
+    from jefeos_abi_linux.pidfd import give_pidfd
 
-    task.mm.write_u32(address, 0)
-    pid = await task.kernel.lifecycle.clone(task, request)
-    process = task.kernel.processes.processes.get(pid)
-    if process is not None:
-        fd = task.files.install(PidFile(task, process, 0), cloexec=True)
-        task.mm.write_u32(address, fd)
-    return pid
+    def prepare(process: Process) -> None:
+        fd = give_pidfd(task, process, 0)
+        try:
+            task.mm.write_u32(address, fd)
+        except KernelError:
+            task.files.close(fd)
+            raise
+
+    return await task.kernel.lifecycle.clone(task, request, prepare)
 
 
 # --- execve ----------------------------------------------------------------------------------------------------

@@ -199,6 +199,7 @@ def accept4(task: Task, fd: Fd, address: UserPtr, length: UserPtr, flags: Flags)
 
 def _accept(task: Task, fd: int, address: int, length: int, flags: int) -> MaybeAwait[int]:
     found = socket_of(task, fd)
+    task.files.require_free()  # before a connection is taken, that would be lost with the error
     connection = found.accept(nonblock=found.nonblocking)
     if isinstance(connection, UnixSocket):
         return _accepted(task, connection, address, length, flags)

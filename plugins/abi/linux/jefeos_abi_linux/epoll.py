@@ -8,7 +8,7 @@ list and whoever waits on the epoll is woken. `collect` looks at the ready items
 event any more go back onto the queues; a reported one stays on the list if it is level-triggered, and goes back
 onto the queues if it is edge-triggered (so it is reported again at the next wake-up, and not before).
 
-A file is not kept open by being in an epoll: an item whose file has been released is dropped when it is next seen.
+A file is not kept open by being in an epoll: its item is told when it is released, and goes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NESTING_LIMIT: Final = 5
 
 
 class Item:
-    """One descriptor's entry. A waiter in the sense of `WaitQueue`."""
+    """One descriptor's entry. A waiter in the sense of `WaitQueue`, and a `Watcher` of its file."""
 
     __slots__ = ("data", "enabled", "epoll", "events", "fd", "file", "queues")
 
@@ -70,6 +70,10 @@ class Item:
         self.epoll.mark_ready(self)
         return True
 
+    def file_released(self, file: File) -> None:
+        """The last descriptor was closed."""
+        self.epoll.drop(self)
+
     def current(self) -> int:
         """The events that hold now and are wanted."""
         return self.file.poll() & self.events & ~_PRIVATE_BITS if self.enabled else 0
@@ -95,6 +99,9 @@ class EpollFile(AnonymousFile):
         if isinstance(file, EpollFile) and (file.reaches(self) or file.depth() >= NESTING_LIMIT):
             raise KernelError(Errno.ELOOP)
         item = self.items[fd, file] = Item(self, fd, file, events, data)
+        if file.watchers is None:
+            file.watchers = set()
+        file.watchers.add(item)
         self._check(item)
 
     def modify(self, fd: int, file: File, events: int, data: int) -> None:
@@ -109,7 +116,7 @@ class EpollFile(AnonymousFile):
 
     def remove(self, fd: int, file: File) -> None:
         """EPOLL_CTL_DEL. ENOENT."""
-        self._drop(self._item(fd, file))
+        self.drop(self._item(fd, file))
 
     def _item(self, fd: int, file: File) -> Item:
         item = self.items.get((fd, file))
@@ -117,10 +124,13 @@ class EpollFile(AnonymousFile):
             raise KernelError(Errno.ENOENT)
         return item
 
-    def _drop(self, item: Item) -> None:
+    def drop(self, item: Item) -> None:
+        """Forget an item."""
         item.disarm()
         self.ready.pop(item, None)
         self.items.pop((item.fd, item.file), None)
+        if item.file.watchers is not None:
+            item.file.watchers.discard(item)
 
     def _check(self, item: Item) -> None:
         if item.current():
@@ -152,9 +162,6 @@ class EpollFile(AnonymousFile):
             if len(found) >= limit:
                 break
             del self.ready[item]
-            if item.file.references <= 0:
-                self._drop(item)
-                continue
             item.disarm()
             item.arm()  # before looking, so that nothing is missed
             events = item.current()
@@ -170,9 +177,7 @@ class EpollFile(AnonymousFile):
 
     def _has_ready(self) -> bool:
         for item in list(self.ready):
-            if item.file.references <= 0:
-                self._drop(item)
-            elif item.current():
+            if item.current():
                 return True
             else:
                 del self.ready[item]
@@ -189,5 +194,5 @@ class EpollFile(AnonymousFile):
 
     def release(self) -> None:
         for item in list(self.items.values()):
-            self._drop(item)
+            self.drop(item)
         super().release()

@@ -32,6 +32,16 @@ class PidFile(File):
         return (self.process.exit_queue,)
 
 
+def give_pidfd(task: Task, process: Process, flags: int) -> int:
+    """A new descriptor, closed on exec, that stands for ``process``. Raises EMFILE."""
+    file = PidFile(task, process, flags)
+    try:
+        return task.files.install(file, cloexec=True)
+    except KernelError:
+        file.unref()
+        raise
+
+
 def process_of(task: Task, fd: int) -> tuple[Process, PidFile]:
     """The process behind a pidfd. Raises EBADF."""
     file = task.files.get(fd)

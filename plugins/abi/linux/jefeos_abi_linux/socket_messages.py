@@ -135,10 +135,9 @@ def give_control(
     flags = 0
     if identity is not None:
         record = _control(SCM_CREDENTIALS, ucred_bytes(identity))
-        if len(record) > room or not address:
+        if len(record) > room or not _give(task, address, record):
             flags |= MSG_CTRUNC
         else:
-            task.mm.write(address, record)
             written += len(record)
     if files:
         fits = max((room - written - _CMSG.size) // 4, 0) if address else 0
@@ -157,9 +156,22 @@ def give_control(
         if numbers:
             body = b"".join(fd.to_bytes(4, "little") for fd in numbers)
             record = _control(SCM_RIGHTS, body)[: room - written]
-            task.mm.write(address + written, record)
-            written += len(record)
+            if _give(task, address + written, record):
+                written += len(record)
+            else:  # a program that cannot learn of them does not get them
+                flags |= MSG_CTRUNC
+                for fd in numbers:
+                    task.files.close(fd)
     return written, flags
+
+
+def _give(task: Task, address: int, record: bytes) -> bool:
+    """Write a record, if there is anywhere to write it. As on Linux, the data of the message are received anyway."""
+    try:
+        task.mm.write(address, record)
+    except KernelError:
+        return False
+    return True
 
 
 def _control(kind: int, body: bytes) -> bytes:

@@ -7,9 +7,10 @@ A `Message` is what one send gave: bytes, passed files, the sender's identity an
 many messages as fit, up to and including the first that carries files; the other two kinds take a message whole.
 
 Names: a path is a node of type S_IFSOCK, and the inode remembers its socket; an abstract name is an entry in the
-kernel's table. Passed files hold a reference from send to receive; what is never received is let go with its socket.
+kernel's table. Passed files hold a reference from send to receive; what is never received is let go with its socket
+(`unix_flights` knows of sockets inside of sockets).
 
-Not here: MSG_OOB, SO_PEEK_OFF, garbage collection of sockets that are in flight inside each other only.
+Not here: MSG_OOB, SO_PEEK_OFF.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from jefeos.vfs.flags import (
     POLLRDHUP,
     S_IFSOCK,
 )
+
+from jefeos_abi_linux.unix_flights import Carrier, flights_of
 
 if TYPE_CHECKING:
     from jefeos.kernel import Kernel
@@ -56,7 +59,7 @@ class Message:
     """The sender's bound name, b"" for none."""
 
 
-class UnixSocket(File):
+class UnixSocket(Carrier):
     """An AF_UNIX socket."""
 
     def __init__(self, kernel: Kernel, kind: int, flags: int, identity: Identity) -> None:
@@ -64,6 +67,7 @@ class UnixSocket(File):
         inode = vfs.anonymous_inode(S_IFSOCK | 0o777)
         super().__init__(inode, flags | O_RDWR, vfs.anonymous_path(inode, b"socket:[%d]" % inode.ino))
         self.kernel = kernel
+        self.flights = flights_of(kernel)
         self.kind = kind
         self.identity = identity
         self.name = b""
@@ -215,8 +219,9 @@ class UnixSocket(File):
                 if self.kind == SOCK_STREAM:
                     room = receiver.room
                     if room > 0:
-                        piece = Message(data[done : done + room], message.files if not done else [], *_rest(message))
+                        piece = Message(data[done : done + room], message.files, *_rest(message))
                         done += receiver._take_in(piece)
+                        message.files = []  # they are the receiver's now, whatever becomes of the rest
                         if done >= len(data):
                             return done
                         continue
@@ -244,6 +249,7 @@ class UnixSocket(File):
     def _take_in(self, message: Message) -> int:
         self.kernel.vfs.buffers.claim(len(message.data))
         self.messages.append(message)
+        self.flights.depart(message.files)
         self.count += len(message.data)
         self.queue.wake_all()
         return len(message.data)
@@ -292,6 +298,7 @@ class UnixSocket(File):
         if self.kind != SOCK_STREAM:
             if not peek:
                 self.messages.popleft()
+                self.flights.arrive(first.files)
                 self._made_room(len(first.data))
             return first
         pieces: list[bytes] = []
@@ -318,6 +325,7 @@ class UnixSocket(File):
                 break
         taken.data = b"".join(pieces)
         if not peek:
+            self.flights.arrive(taken.files)
             self._made_room(len(taken.data))
         return taken
 
@@ -399,9 +407,8 @@ class UnixSocket(File):
 
     def release(self) -> None:
         self.closed = True
-        for message in self.messages:
-            release_files(message.files)
         unread = bool(self.messages)
+        held = [file for message in self.messages for file in message.files]
         self.messages.clear()
         self.kernel.vfs.buffers.give_back(self.count)
         self.count = 0
@@ -422,6 +429,16 @@ class UnixSocket(File):
         self._announce()
         self.peer = None
         super().release()
+        self.flights.drop(held)
+
+    def held_files(self) -> list[File]:
+        sockets = (self, *self.backlog)
+        return [file for socket in sockets for message in socket.messages for file in message.files]
+
+    def drop_held(self) -> None:
+        for socket in (self, *self.backlog):
+            for message in list(socket.messages):
+                self.flights.drop(message.files)
 
     def _announce(self) -> None:
         self.queue.wake_all()
