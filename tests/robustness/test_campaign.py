@@ -1,4 +1,4 @@
-"""Programs that die in, or are failed by, every system call and every part of one: the kernel survives and leaks nothing.
+"""Programs that die in, or are failed by, each system call or a part of one: the kernel survives and leaks nothing.
 
 The normal run takes some moments of each kind by a seed, the long one takes them all.
 """
