@@ -3,11 +3,12 @@
 * `nodes`       the kinds of node: directories, generated files, links (no knowledge of what is in them)
 * `filesystem`  the root of /proc and where everything is
 * `system`      meminfo, stat, cpuinfo, uptime … as text
-* `sysctl`      the tree below /proc/sys
+* `sysctl`      the tree below /proc/sys, whose values are in `sysctl_values`
 * `processes`   the directories /proc/PID and /proc/PID/task/TID
 * `descriptors` fd and fdinfo
 * `status`      stat, statm, status, limits and io of a process as text
-* `memory`      maps and what follows from it
+* `memory`      maps and what follows from it; `smaps` counts pages
+* `details`     the smaller files of a process: ns, mem, schedstat, syscall
 * `mounts`      the mount table
 * `sysfs`       a minimal /sys, built of the same nodes
 """

@@ -79,10 +79,11 @@ def maps(process: Process, root: Path | None) -> bytes:
     space = space_of(process)
     if space is None:
         return b""
-    return b"".join(_maps_line(vma, root) for vma in space.vmas)
+    return b"".join(maps_line(vma, root) for vma in space.vmas)
 
 
-def _maps_line(vma: Vma, root: Path | None) -> bytes:
+def maps_line(vma: Vma, root: Path | None) -> bytes:
+    """One line of maps."""
     rights = b"%c%c%c%c" % (
         b"r" if vma.prot & PROT_READ else b"-",
         b"w" if vma.prot & PROT_WRITE else b"-",

@@ -16,8 +16,9 @@ from jefeos.proc.process import NO_LOGIN_UID
 from jefeos.vfs.flags import S_IFDIR, S_IFLNK, S_IFREG
 from jefeos.vfs.inode import DirEntry, Inode
 from jefeos.vfs.path import Path, path_string
-from jefeos.vfs.procfs import memory, mounts, status
+from jefeos.vfs.procfs import details, memory, mounts, smaps, status
 from jefeos.vfs.procfs.descriptors import DescriptorDirectory, DescriptorInfoDirectory
+from jefeos.vfs.procfs.details import MemoryNode, NamespaceDirectory
 from jefeos.vfs.procfs.nodes import ProcDirectory, ProcFile, ProcLink
 
 if TYPE_CHECKING:
@@ -82,6 +83,10 @@ class TaskDirectory(ProcDirectory):
         if entry.name in (b"fd", b"fdinfo"):
             kind = DescriptorDirectory if entry.name == b"fd" else DescriptorInfoDirectory
             return kind(fs, ino, self.process, self.first_thread(), mode=entry.mode)
+        if entry.name == b"ns":
+            return NamespaceDirectory(fs, ino, self.process)
+        if entry.name == b"mem":
+            return MemoryNode(fs, ino, self.process)
         text = entry.text
         assert text is not None
         if entry.kind == S_IFLNK:
@@ -134,6 +139,11 @@ class TaskDirectory(ProcDirectory):
     def link_text(self, place: Path) -> bytes:
         """What such a link says to the caller."""
         return path_string(place, self.fs.viewer_root())
+
+    def inspected(self) -> Process:
+        """The process, for what only those may see who may look into it. EACCES."""
+        self.fs.check_inspect(self.process)
+        return self.process
 
     # -- texts --------------------------------------------------------------------------------------
 
@@ -248,12 +258,15 @@ _TABLE: Final[dict[bytes, Entry]] = {
     for entry in (
         Entry(b"fd", S_IFDIR, 0o500),
         Entry(b"fdinfo", S_IFDIR, 0o555),
+        Entry(b"ns", S_IFDIR, 0o511),
+        Entry(b"mem", S_IFREG, 0o600),
         Entry(b"task", S_IFDIR, 0o555, leader_only=True),
         _link(b"cwd", TaskDirectory.working_directory),
         _link(b"exe", TaskDirectory.executable),
         _link(b"root", TaskDirectory.root_directory),
         _file(b"auxv", lambda d: b"" if d.process.is_dead else d.process.auxv, 0o400),
         _file(b"cgroup", _constant(b"0::/\n")),
+        _file(b"cpuset", _constant(b"/\n")),
         _file(b"children", TaskDirectory.children),
         _file(b"cmdline", TaskDirectory.command_line),
         _file(b"comm", lambda d: status.command_name(d.process, d.task) + b"\n", 0o644, store=TaskDirectory.set_comm),
@@ -266,15 +279,23 @@ _TABLE: Final[dict[bytes, Entry]] = {
         _file(b"maps", lambda d: memory.maps(d.process, d.fs.viewer_root())),
         _file(b"mountinfo", TaskDirectory.mount_information),
         _file(b"mounts", TaskDirectory.mount_table),
+        _file(b"oom_adj", TaskDirectory.oom_score_adjustment, 0o644, store=TaskDirectory.set_oom_score_adjustment),
         _file(b"oom_score", _constant(b"0\n")),
         _file(b"oom_score_adj", TaskDirectory.oom_score_adjustment, 0o644,
               store=TaskDirectory.set_oom_score_adjustment),
         _file(b"personality", _constant(b"00000000\n"), 0o400),
+        _file(b"projid_map", _constant(_ID_MAP)),
+        _file(b"schedstat", lambda d: details.schedstat(d.process)),
         _file(b"sessionid", _constant(b"4294967295")),
         _file(b"setgroups", _constant(b"allow\n")),
+        _file(b"smaps", lambda d: smaps.smaps(d.inspected(), d.fs.viewer_root())),
+        _file(b"smaps_rollup", lambda d: smaps.smaps_rollup(d.inspected(), d.fs.viewer_root())),
         _file(b"stat", lambda d: status.stat(d.process, d.task)),
         _file(b"statm", lambda d: status.statm(d.process)),
         _file(b"status", lambda d: status.status(d.process, d.task)),
+        _file(b"syscall", lambda d: details.current_call(d.first_thread()), 0o400),
+        _file(b"timens_offsets", _constant(b"monotonic           0         0\nboottime            0         0\n"),
+              leader_only=True),
         _file(b"timerslack_ns", _constant(b"50000\n"), 0o644, leader_only=True),
         _file(b"uid_map", _constant(_ID_MAP)),
         _file(b"wchan", _constant(b"0")),

@@ -9,13 +9,14 @@ defaults.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
 from jefeos.errors import Errno, KernelError
 from jefeos.vfs.procfs.nodes import ProcFile, StaticDirectory
+from jefeos.vfs.procfs.sysctl_values import DEFAULTS, READ_ONLY
 
 if TYPE_CHECKING:
     from jefeos.kernel import Kernel
@@ -27,73 +28,6 @@ OSTYPE = b"Linux"
 DEFAULT_RELEASE = b"6.1.0-jefeos"
 DEFAULT_VERSION = b"#1 SMP JefeOS"
 
-_CONSTANTS: Mapping[str, bytes] = {
-    "kernel/cap_last_cap": b"40",
-    "kernel/core_pattern": b"core",
-    "kernel/core_uses_pid": b"0",
-    "kernel/dmesg_restrict": b"0",
-    "kernel/kptr_restrict": b"0",
-    "kernel/msgmax": b"8192",
-    "kernel/msgmnb": b"16384",
-    "kernel/msgmni": b"32000",
-    "kernel/ngroups_max": b"65536",
-    "kernel/overflowgid": b"65534",
-    "kernel/overflowuid": b"65534",
-    "kernel/panic": b"0",
-    "kernel/perf_event_paranoid": b"2",
-    "kernel/printk": b"4\t4\t1\t7",
-    "kernel/pty/max": b"4096",
-    "kernel/random/entropy_avail": b"256",
-    "kernel/random/poolsize": b"256",
-    "kernel/randomize_va_space": b"2",
-    "kernel/seccomp/actions_avail": b"",
-    "kernel/sem": b"32000\t1024000000\t500\t32000",
-    "kernel/shmall": b"18446744073692774399",
-    "kernel/shmmax": b"18446744073692774399",
-    "kernel/shmmni": b"4096",
-    "kernel/tainted": b"0",
-    "kernel/threads-max": b"32768",
-    "kernel/unprivileged_bpf_disabled": b"2",
-    "kernel/yama/ptrace_scope": b"0",
-    "vm/dirty_background_ratio": b"10",
-    "vm/dirty_ratio": b"20",
-    "vm/max_map_count": b"65530",
-    "vm/min_free_kbytes": b"1024",
-    "vm/mmap_min_addr": b"65536",
-    "vm/nr_hugepages": b"0",
-    "vm/overcommit_kbytes": b"0",
-    "vm/overcommit_memory": b"1",
-    "vm/overcommit_ratio": b"50",
-    "vm/swappiness": b"60",
-    "fs/aio-max-nr": b"65536",
-    "fs/dentry-state": b"0\t0\t45\t0\t0\t0",
-    "fs/file-max": b"9223372036854775807",
-    "fs/inode-nr": b"0\t0",
-    "fs/inotify/max_queued_events": b"16384",
-    "fs/inotify/max_user_instances": b"128",
-    "fs/inotify/max_user_watches": b"65536",
-    "fs/mqueue/msg_default": b"10",
-    "fs/mqueue/msg_max": b"10",
-    "fs/mqueue/msgsize_default": b"8192",
-    "fs/mqueue/msgsize_max": b"8192",
-    "fs/mqueue/queues_max": b"256",
-    "fs/nr_open": b"1048576",
-    "fs/pipe-max-size": b"1048576",
-    "fs/pipe-user-pages-hard": b"0",
-    "fs/pipe-user-pages-soft": b"16384",
-    "fs/protected_hardlinks": b"0",
-    "fs/protected_symlinks": b"0",
-    "fs/suid_dumpable": b"0",
-    "net/core/somaxconn": b"4096",
-    "net/ipv4/ip_local_port_range": b"32768\t60999",
-    "net/ipv6/bindv6only": b"0",
-}
-
-
-_READ_ONLY: Set[str] = frozenset((
-    "kernel/cap_last_cap", "kernel/ngroups_max", "kernel/random/entropy_avail", "kernel/random/poolsize",
-    "kernel/seccomp/actions_avail", "fs/dentry-state", "fs/inode-nr",
-))  # fmt: skip
 _PID_MAX_MIN = 301
 _PID_MAX_LIMIT = 4194304
 
@@ -115,7 +49,7 @@ class SystemSettings:
     """The settings that are not constants."""
 
     kernel: Kernel
-    remembered: dict[str, bytes] = field(factory=lambda: dict(_CONSTANTS))
+    remembered: dict[str, bytes] = field(factory=lambda: dict(DEFAULTS))
     """What was written is there to be read, by programs and by `number`."""
 
     def number(self, path: str) -> int:
@@ -144,7 +78,7 @@ class SystemSettings:
             "kernel/domainname": self._set_domainname,
             "kernel/pid_max": self._set_pid_max,
         }
-        writers.update({path: _Setter(self.remembered, path) for path in _CONSTANTS if path not in _READ_ONLY})
+        writers.update({path: _Setter(self.remembered, path) for path in DEFAULTS if path not in READ_ONLY})
         return writers
 
     def _names(self) -> SystemNames:
@@ -183,7 +117,7 @@ def build(fs: Filesystem, kernel: Kernel, next_ino: Callable[[], int]) -> Static
     """The directory /proc/sys."""
     settings = kernel.settings
     readers: dict[str, Callable[[], bytes]] = {**settings.readers()}
-    for path in _CONSTANTS:
+    for path in DEFAULTS:
         readers[path] = _Getter(settings.remembered, path)
     writers = settings.writers()
     tree: dict[str, Any] = {}

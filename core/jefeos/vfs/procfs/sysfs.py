@@ -25,6 +25,19 @@ _TOPOLOGY = {
     "thread_siblings_list": "0",
 }
 
+_CACHE = {
+    "coherency_line_size": "64",
+    "id": "0",
+    "level": "1",
+    "number_of_sets": "64",
+    "physical_line_partition": "1",
+    "shared_cpu_list": "0",
+    "shared_cpu_map": "1",
+    "size": "32K",
+    "type": "Data",
+    "ways_of_associativity": "8",
+}
+
 # Text is a file, a dict a directory.
 _TREE: dict[str, Any] = {
     "block": {},
@@ -34,16 +47,21 @@ _TREE: dict[str, Any] = {
     "devices": {
         "system": {
             "cpu": {
-                "cpu0": {"topology": _TOPOLOGY},
+                "cpu0": {"cache": {"index0": _CACHE}, "topology": _TOPOLOGY, "uevent": ""},
+                "isolated": "",
                 "kernel_max": "0",
                 "offline": "",
                 "online": "0",
                 "possible": "0",
                 "present": "0",
+                "smt": {"active": "0", "control": "notsupported"},
+                "vulnerabilities": {},
             },
             "node": {
                 "has_cpu": "0",
-                "node0": {"cpulist": "0", "cpumap": "1"},
+                "has_memory": "0",
+                "has_normal_memory": "0",
+                "node0": {"cpulist": "0", "cpumap": "1", "distance": "10"},
                 "online": "0",
                 "possible": "0",
             },
@@ -52,7 +70,24 @@ _TREE: dict[str, Any] = {
     },
     "firmware": {},
     "fs": {"cgroup": {}},
-    "kernel": {"mm": {"transparent_hugepage": {"enabled": "always madvise [never]"}}},
+    "kernel": {
+        "address_bits": "64",
+        "cpu_byteorder": "little",
+        "fscaps": "1",
+        "mm": {
+            "hugepages": {},
+            "transparent_hugepage": {
+                "defrag": "always defer defer+madvise madvise [never]",
+                "enabled": "always madvise [never]",
+                "hpage_pmd_size": "2097152",
+                "shmem_enabled": "always within_size advise [never] deny force",
+                "use_zero_page": "0",
+            },
+        },
+        "profiling": "0",
+        "rcu_expedited": "0",
+        "uevent_seqnum": "0",
+    },
     "module": {},
     "power": {},
 }

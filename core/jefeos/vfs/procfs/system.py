@@ -143,15 +143,32 @@ class SystemText:
         lines = [b"%3d %s\n" % pair for pair in sorted(characters.items())]
         return b"Character devices:\n" + b"".join(lines) + b"\nBlock devices:\n"
 
+    def interrupts(self) -> bytes:
+        """interrupts: one column for the one processor. Time slices are all that interrupts it."""
+        switches = self.kernel.executor.switches
+        return b"            CPU0       \n" + b"".join(
+            b"%4s: %10d   %s\n" % row
+            for row in ((b"LOC", switches, b"Local timer interrupts"), (b"NMI", 0, b"Non-maskable interrupts"))
+        )
+
+    def softirqs(self) -> bytes:
+        """softirqs: there are none."""
+        names = (b"HI", b"TIMER", b"NET_TX", b"NET_RX", b"BLOCK", b"IRQ_POLL", b"TASKLET", b"SCHED", b"HRTIMER", b"RCU")
+        return b"                    CPU0       \n" + b"".join(b"%12s: %10d\n" % (name, 0) for name in names)
+
     def vmstat(self) -> bytes:
         """Counts of pages; the few that are known."""
         info = self.kernel.memory.info()
         rows = (
-            (b"nr_free_pages", info.free), (b"nr_file_pages", info.cached), (b"nr_dirty", info.dirty),
+            (b"nr_free_pages", info.free), (b"nr_inactive_file", info.cached), (b"nr_mapped", info.cached),
+            (b"nr_file_pages", info.cached), (b"nr_dirty", info.dirty), (b"nr_writeback", 0),
             (b"nr_shmem", info.shared),
         )  # fmt: skip
         counts = b"".join(b"%s %d\n" % (name, size // 4096) for name, size in rows)
-        return counts + b"pgpgin 0\npgpgout 0\npswpin 0\npswpout 0\npgfault 0\npgmajfault 0\n"
+        usages = [usage for p in self.kernel.processes for usage in (p.usage, p.children_usage)]
+        minor, major = sum(u.minor_faults for u in usages), sum(u.major_faults for u in usages)
+        none = b"".join(b"%s 0\n" % name for name in (b"pgpgin", b"pgpgout", b"pswpin", b"pswpout"))
+        return counts + none + b"pgfault %d\npgmajfault %d\noom_kill 0\n" % (minor + major, major)
 
 
 def filesystem_types(kernel: Kernel) -> bytes:

@@ -1,0 +1,133 @@
+"""The smaller files of /proc/PID: namespaces, scheduling, the current system call, memory as a file.
+
+    ns/NAME    a link whose text names the namespace, ``uts:[4026531838]``: equal texts, same namespace
+    mem        the address space: pread and pwrite at an address
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from jefeos.errors import Errno, KernelError
+from jefeos.vfs.file import File
+from jefeos.vfs.flags import S_IFLNK, S_IFREG, SEEK_CUR, SEEK_SET
+from jefeos.vfs.inode import DirEntry, Inode, OpenContext
+from jefeos.vfs.procfs.nodes import ProcDirectory, ProcLink, ProcNode
+
+if TYPE_CHECKING:
+    from jefeos.proc.process import Process
+    from jefeos.proc.task import Task
+    from jefeos.vfs.path import Path
+    from jefeos.vfs.procfs.filesystem import ProcFilesystem
+
+_FIRST_NAMESPACE = 4026531834
+_NAMESPACES = (b"time", b"cgroup", b"pid", b"user", b"uts", b"ipc", b"mnt", b"net")  # in the order of Linux's numbers
+_ALIASES = {b"pid_for_children": b"pid", b"time_for_children": b"time"}
+_OWN_NAMESPACES = 4026532000  # where those begin that were made later
+_LARGEST_PIECE = 1 << 20
+
+
+class NamespaceDirectory(ProcDirectory):
+    """/proc/PID/ns."""
+
+    fs: ProcFilesystem
+
+    def __init__(self, fs: ProcFilesystem, ino: int, process: Process) -> None:
+        super().__init__(fs, ino, mode=0o511, uid=process.creds.euid, gid=process.creds.egid)
+        self.process = process
+
+    def lookup(self, name: bytes) -> Inode:
+        kind = _ALIASES.get(name, name)
+        if kind not in _NAMESPACES:
+            raise KernelError(Errno.ENOENT)
+        self.fs.check_inspect(self.process)
+        number = self._number(kind)
+        return ProcLink(self.fs, self.ino + 1 + _NAMESPACES.index(kind), lambda: b"%s:[%d]" % (kind, number),
+                        uid=self.uid, gid=self.gid)
+
+    def _number(self, kind: bytes) -> int:
+        kernel = self.fs.kernel
+        if kind == b"uts" and self.process.names is not kernel.names:
+            return _OWN_NAMESPACES + self.process.names.serial
+        return _FIRST_NAMESPACE + _NAMESPACES.index(kind)
+
+    def readdir(self) -> Iterable[DirEntry]:
+        return [DirEntry(name, self.ino + 1, S_IFLNK) for name in sorted((*_NAMESPACES, *_ALIASES))]
+
+
+class MemoryNode(ProcNode):
+    """/proc/PID/mem."""
+
+    fs: ProcFilesystem
+
+    def __init__(self, fs: ProcFilesystem, ino: int, process: Process) -> None:
+        super().__init__(fs, ino, S_IFREG | 0o600, process.creds.euid, process.creds.egid)
+        self.process = process
+
+    def open(self, flags: int, context: OpenContext) -> File:
+        self.fs.check_inspect(self.process)
+        return MemoryFile(self, flags, context.path)
+
+
+class MemoryFile(File):
+    """An open mem: what it shows is the address space at the time of the call, nothing after the end."""
+
+    inode: MemoryNode
+
+    def __init__(self, inode: MemoryNode, flags: int, path: Path | None) -> None:
+        super().__init__(inode, flags, path)
+        self._task = inode.process.tasks[0] if inode.process.tasks else None
+
+    def seek(self, offset: int, whence: int) -> int:
+        if whence not in (SEEK_SET, SEEK_CUR):
+            raise KernelError(Errno.EINVAL)
+        self.position = (offset if whence == SEEK_SET else self.position + offset) & (1 << 64) - 1
+        return self.position
+
+    def read(self, count: int) -> bytes:
+        data = self.pread(count, self.position)
+        self.position += len(data)
+        return data
+
+    def write(self, data: bytes) -> int:
+        written = self.pwrite(data, self.position)
+        self.position += written
+        return written
+
+    def pread(self, count: int, offset: int) -> bytes:
+        if not self.readable:
+            raise KernelError(Errno.EBADF)
+        task = self._task
+        if task is None or task.dead or task.mm is None:
+            return b""
+        try:
+            return task.mm.read(offset, min(count, _LARGEST_PIECE))
+        except KernelError:
+            raise KernelError(Errno.EIO) from None
+
+    def pwrite(self, data: bytes, offset: int) -> int:
+        if not self.writable:
+            raise KernelError(Errno.EBADF)
+        task = self._task
+        if task is None or task.dead or task.mm is None:
+            return 0
+        try:
+            task.mm.write(offset, data)
+        except KernelError:
+            raise KernelError(Errno.EIO) from None
+        return len(data)
+
+
+def schedstat(process: Process) -> bytes:
+    """schedstat: time on the processor and waiting for it in nanoseconds, time slices. Waiting is not measured."""
+    usage = process.usage
+    return b"%d 0 %d\n" % (usage.user_ns + usage.system_ns, usage.voluntary_switches + usage.involuntary_switches)
+
+
+def current_call(task: Task | None) -> bytes:
+    """syscall: number of the call that the thread waits in; its arguments and registers are not kept."""
+    if task is None or task.is_current or task.syscall_number < 0:
+        return b"running\n"
+    return b"%d 0x0 0x0 0x0 0x0 0x0 0x0 0x0 0x0\n" % task.syscall_number
+
