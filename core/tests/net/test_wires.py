@@ -1,0 +1,234 @@
+"""Wires: a LAN with faults by seed, sockets in QEMU's framings, the pcap tee as tcpdump reads it, checksums."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import struct
+import subprocess
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from jefeos.errors import ConfigError
+from jefeos.net.checksum import checksum, ones_sum
+from jefeos.net.wires.lan import Faults, Lan
+from jefeos.net.wires.pcap import PcapTee
+from jefeos.net.wires.sockets import (
+    MOST_WAITING_BYTES,
+    DatagramPort,
+    StreamPort,
+    connect_stream,
+    open_datagram,
+)
+from jefeos.sched.clock import VirtualClock
+from jefeos.sched.loop import KernelLoop
+
+
+def frames(count: int, seed: int = 1) -> list[bytes]:
+    generator = random.Random(seed)
+    return [number.to_bytes(4, "big") + generator.randbytes(generator.randrange(56, 1510)) for number in range(count)]
+
+
+def in_virtual_time(body: Callable[[KernelLoop], Awaitable[None]]) -> None:
+    loop = KernelLoop(VirtualClock())
+    loop.run_until_complete(body(loop))
+    loop.close()
+
+
+# --- LAN ----------------------------------------------------------------------------------------------------------
+
+
+def test_frames_go_to_all_others_in_order() -> None:
+    async def body(loop: KernelLoop) -> None:
+        lan = Lan(loop.call_soon, loop.call_later_ns)
+        ports = [lan.port() for _ in range(3)]
+        got: list[list[bytes]] = [[] for _ in ports]
+        for port, list_ in zip(ports, got, strict=True):
+            port.receiver = list_.append
+        sent = frames(1000)
+        for frame in sent:
+            ports[0].send(frame)
+            assert not got[1], "delivered from inside send"
+        await asyncio.sleep(0.001)
+        assert got == [[], sent, sent]
+        ports[1].set_link(False)
+        ports[0].send(sent[0])
+        ports[1].send(sent[1])
+        await asyncio.sleep(0.001)
+        assert [len(list_) for list_ in got] == [0, 1000, 1001]
+
+    in_virtual_time(body)
+
+
+def test_faults_happen_at_their_rates_and_repeat_with_their_seed() -> None:
+    faults = Faults(loss=0.1, duplication=0.05, corruption=0.02, reordering=0.03, delay_ns=1_000_000, jitter_ns=500_000)
+    runs = []
+
+    async def body(loop: KernelLoop, seed: int) -> None:
+        lan = Lan(loop.call_soon, loop.call_later_ns, seed=seed, faults=faults)
+        first, second = lan.port(), lan.port()
+        got: list[bytes] = []
+        second.receiver = got.append
+        sent = frames(10_000)
+        for frame in sent:
+            first.send(frame)
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(1)
+        counted = lan.statistics
+        assert counted.delivered == len(got) == 10_000 - counted.lost + counted.duplicated
+        for number, rate in ((counted.lost, 0.1), (counted.duplicated, 0.05), (counted.corrupted, 0.02)):
+            assert abs(number / 10_000 - rate) < 0.02
+        assert counted.reordered and got != sorted(got)
+        runs.append(got)
+
+    for seed in (1, 1, 2):
+        in_virtual_time(lambda loop, seed=seed: body(loop, seed))  # type: ignore[misc]
+    assert runs[0] == runs[1] != runs[2]
+
+
+def test_segments_pass_whole_only_where_everybody_takes_them() -> None:
+    async def body(loop: KernelLoop) -> None:
+        lan = Lan(loop.call_soon, loop.call_later_ns)
+        first, second = lan.port(), lan.port()
+        assert not first.takes_segments
+        second.accepts_segments = True
+        assert first.takes_segments and not second.takes_segments
+        lan.faults = Faults(loss=0.5)
+        assert not first.takes_segments
+
+    in_virtual_time(body)
+
+
+# --- sockets ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["stream", "dgram"])
+def test_both_ends_of_a_socket_wire(kind: str) -> None:
+    async def body() -> None:
+        loop = asyncio.get_running_loop()
+        type_ = socket.SOCK_STREAM if kind == "stream" else socket.SOCK_DGRAM
+        make = StreamPort if kind == "stream" else DatagramPort
+        one, other = (make(sock, loop) for sock in socket.socketpair(socket.AF_UNIX, type_))
+        got: list[bytes] = []
+        other.receiver = got.append
+        sent = frames(2000)
+        for frame in sent:
+            one.send(frame)
+        for _ in range(1000):
+            if len(got) == len(sent):
+                break
+            await asyncio.sleep(0.005)
+        assert got == sent and not one.lost_frames
+        one.close()
+        one.close()
+        other.close()
+
+    asyncio.run(body())
+
+
+def test_a_stream_speaks_qemu_s_framing_byte_by_byte() -> None:
+    async def body() -> None:
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        port = StreamPort(ours, loop)
+        got: list[bytes] = []
+        port.receiver = got.append
+        port.send(b"abc" * 20)
+        assert theirs.recv(100) == struct.pack(">I", 60) + b"abc" * 20
+        for byte in struct.pack(">I", 5) + b"frame":
+            theirs.send(bytes([byte]))
+            await asyncio.sleep(0.001)
+        assert got == [b"frame"]
+        changes: list[bool] = []
+        port.link_changed = changes.append
+        theirs.send(struct.pack(">I", 1 << 30))  # no frame is that long
+        await asyncio.sleep(0.01)
+        assert changes == [False] and theirs.recv(1) == b""
+        port.send(b"x" * 60)
+        assert port.lost_frames == 1
+
+    asyncio.run(body())
+
+
+def test_a_peer_that_does_not_read_costs_bounded_memory() -> None:
+    async def body() -> None:
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        port = StreamPort(ours, loop)
+        frame = bytes(1500)
+        for _ in range(10_000):
+            port.send(frame)
+        assert port.lost_frames > 1000
+        assert port._waiting_bytes <= MOST_WAITING_BYTES
+        theirs.close()
+        await asyncio.sleep(0.01)
+        assert not port.link_up
+
+    asyncio.run(body())
+
+
+def test_named_sockets_and_their_errors(tmp_path: Path) -> None:
+    async def body() -> None:
+        loop = asyncio.get_running_loop()
+        with pytest.raises(ConfigError, match="is anybody listening there"):
+            connect_stream(str(tmp_path / "nobody"), loop)
+        one = open_datagram(str(tmp_path / "a"), str(tmp_path / "b"), loop)
+        one.send(b"x" * 60)
+        assert one.lost_frames == 1
+        other = open_datagram(str(tmp_path / "b"), str(tmp_path / "a"), loop)
+        got: list[bytes] = []
+        other.receiver = got.append
+        one.send(b"y" * 60)
+        await asyncio.sleep(0.01)
+        assert got == [b"y" * 60]
+        with pytest.raises(ConfigError):
+            open_datagram(str(tmp_path / "a"), "x", loop)
+        one.close()
+        other.close()
+        assert list(tmp_path.iterdir()) == []
+
+    asyncio.run(body())
+
+
+# --- pcap and checksums ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.peer
+def test_tcpdump_reads_the_tee(tmp_path: Path, host_program: Callable[[str], str]) -> None:
+    tcpdump = host_program("tcpdump")
+    path = tmp_path / "wire.pcap"
+
+    async def body(loop: KernelLoop) -> None:
+        lan = Lan(loop.call_soon, loop.call_later_ns)
+        other = lan.port()
+        tee = PcapTee(lan.port(), path.open("wb"), lambda: 1_700_000_000_123_456_789)
+        got: list[bytes] = []
+        tee.receiver = got.append
+        tee.send(b"\xff" * 6 + bytes.fromhex("525400123456") + b"\x88\xb5" + bytes(46))
+        other.send(bytes.fromhex("525400123456 525400abcdef 88b6") + bytes(100))
+        await asyncio.sleep(0.01)
+        assert len(got) == 1
+        tee.close()
+
+    in_virtual_time(body)
+    command = [tcpdump, "-e", "-n", "-tt", "--time-stamp-precision=nano", "-r", str(path)]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    heads = [line for line in lines if not line.startswith("\t")]
+    assert heads[0].startswith("1700000000.123456789 52:54:00:12:34:56 > ff:ff:ff:ff:ff:ff") and "length 60" in heads[0]
+    assert "52:54:00:ab:cd:ef > 52:54:00:12:34:56" in heads[1] and "length 114" in heads[1]
+
+
+def test_checksums_are_the_sum_of_words() -> None:
+    generator = random.Random(1)
+    samples = [b"", b"\0", b"\0\0", b"\xff\xff", b"\xff\xff\xff\xff", b"\x01"]
+    samples += [generator.randbytes(generator.randrange(100)) for _ in range(500)]
+    for data in samples:
+        total = sum(word for (word,) in struct.iter_unpack(">H", data + b"\0" * (len(data) & 1)))
+        while total >> 16:
+            total = (total & 0xFFFF) + (total >> 16)
+        assert ones_sum(data) == total
+        assert checksum(data) == ~total & 0xFFFF
+    # the example of RFC 1071, section 3
+    assert ones_sum(bytes.fromhex("0001f203f4f5f6f7")) == 0xDDF2
