@@ -118,6 +118,14 @@ class InterruptController:
             line.messages += 1
             self._want(number)
 
+    def abandon(self, reason: str) -> None:
+        """The machine is gone, no interrupt will come any more: every driver that is connected hears why."""
+        for line in self.lines.values():
+            line.off = reason
+            line.asserted_by.clear()
+            for hear in list(line.on_off):
+                hear(reason)
+
     # -- delivery --
 
     def dispatch(self) -> bool:

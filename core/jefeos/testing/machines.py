@@ -1,27 +1,84 @@
-"""A simulated machine without a kernel around it: for tests of drivers, models and buses.
+"""Machines without a kernel around them: for tests of drivers, models and buses.
 
-    machine = bare_machine()
+    machine = bare_machine()                                    the simulated machine, with models of your own
     machine.add(ExampleModel())
     manager = start(machine, [ExampleDriver()])
+
+    machine = plugin_machine("qemu", disks=[DiskRequest(path)])   whatever ``--machine`` knows, as a boot makes it
+    manager = start(machine, [ExampleDriver()])
+    ...
+    machine.stop()
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import logging
+import mmap
+import os
+import tempfile
+import weakref
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Final
 
 from jefeos.bus.driver import DeviceManager, Driver
-from jefeos.bus.machine import Machine
+from jefeos.bus.machine import DiskRequest, Machine, MachineRequest, NicRequest
 from jefeos.bus.simulated import SimulatedMachine
+from jefeos.config import BootConfig
+from jefeos.errors import ConfigError
+from jefeos.plugins import load_plugins
 
 RAM_BYTES: Final = 8 << 20
 DMA_BYTES: Final = 4 << 20
+SHARED_MEMORY: Final = Path("/dev/shm")
+"""Where files are memory, on hosts that have it."""
 
 
 def bare_machine(ram_bytes: int = RAM_BYTES, dma_bytes: int = DMA_BYTES) -> SimulatedMachine:
     """RAM whose upper part is the DMA heap, and an empty bus."""
     return SimulatedMachine(memoryview(bytearray(ram_bytes)), ram_bytes - dma_bytes, dma_bytes)
+
+
+def plugin_machine(
+    name: str,
+    disks: Sequence[DiskRequest] = (),
+    nics: Sequence[NicRequest] = (),
+    ram_bytes: int = RAM_BYTES,
+    dma_bytes: int = DMA_BYTES,
+) -> Machine:
+    """The machine called ``name``, from the installed plugins, not started. Its RAM is a file while it lives.
+
+    Raises ConfigError if no plugin has a machine of that name.
+    """
+    plugins = load_plugins(BootConfig(strict=True))
+    descriptor, path = tempfile.mkstemp(
+        prefix="jefeos-ram-", dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
+    )
+    try:
+        os.truncate(path, ram_bytes)
+        ram = memoryview(mmap.mmap(descriptor, ram_bytes))
+        request = MachineRequest(
+            ram,
+            path,
+            ram_bytes - dma_bytes,
+            dma_bytes,
+            logging.getLogger("jefeos"),
+            disks,
+            nics,
+            {key: make for models in plugins.collect("jefeos_disk_controllers") for key, make in models.items()},
+            {key: make for models in plugins.collect("jefeos_network_cards") for key, make in models.items()},
+        )
+        machine: Machine | None = plugins.first("jefeos_machine", name=name, request=request)
+        if machine is None:
+            raise ConfigError(f"no plugin has a machine {name!r}")
+    except BaseException:
+        os.unlink(path)
+        raise
+    finally:
+        os.close(descriptor)
+    weakref.finalize(machine, os.unlink, path)
+    return machine
 
 
 def start(
