@@ -168,6 +168,11 @@ class Endings:
         if parent is None:
             return
         self._hang_up_orphans(process)
+        self._tell_parent(process, parent)
+
+    def _tell_parent(self, process: Process, parent: Process) -> None:
+        """The parent hears of a zombie, which is gone at once if nobody will wait for it."""
+        kernel = self.kernel
         action = parent.handlers.get(Signal.SIGCHLD)
         if process.exit_signal:
             kernel.signals.send_process(parent, process.exit_signal, self._child_info(process))
@@ -195,7 +200,10 @@ class Endings:
         if not process.children:
             return
         reaper = self._reaper_of(process)
-        for child in process.children:
+        children = list(process.children)
+        process.children.clear()
+        groups = {child.pgid for child in children if child.sid == process.sid and child.pgid != process.pgid}
+        for child in children:
             child.parent = reaper
             if reaper is None:
                 continue
@@ -204,12 +212,9 @@ class Endings:
                 self.kernel.signals.send_process(child, child.parent_death_signal)
             if child.state is ProcessState.ZOMBIE:
                 child.exit_signal = Signal.SIGCHLD
-                if reaper.auto_reap:
-                    self.reap(child)
-                else:
-                    self.kernel.signals.send_process(reaper, Signal.SIGCHLD, self._child_info(child))
-                    reaper.child_queue.wake_all()
-        process.children.clear()
+                self._tell_parent(child, reaper)
+        for pgid in groups:  # they had their link to the rest of the session in this process
+            self._hang_up_if_orphaned(pgid)
 
     def _reaper_of(self, process: Process) -> Process | None:
         ancestor = process.parent
@@ -221,13 +226,16 @@ class Endings:
         return init if init is not process and init is not None and not init.is_dead else None
 
     def _hang_up_orphans(self, process: Process) -> None:
-        """POSIX exit: stopped members of groups that this exit orphans get SIGHUP and SIGCONT."""
-        table, signals = self.kernel.processes, self.kernel.signals
+        """POSIX exit: stopped members of a group that this exit orphans get SIGHUP and SIGCONT; here its own group."""
         parent = process.parent
         if parent is None or parent.sid != process.sid or parent.pgid == process.pgid:
             return
-        members = table.group(process.pgid)
-        if any(p.state is ProcessState.STOPPED for p in members) and table.is_orphaned(process.pgid):
+        self._hang_up_if_orphaned(process.pgid)
+
+    def _hang_up_if_orphaned(self, pgid: int) -> None:
+        table, signals = self.kernel.processes, self.kernel.signals
+        members = table.group(pgid)
+        if any(p.state is ProcessState.STOPPED for p in members) and table.is_orphaned(pgid):
             signals.send_group(members, Signal.SIGHUP)
             signals.send_group(members, Signal.SIGCONT)
 
