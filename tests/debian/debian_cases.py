@@ -135,13 +135,13 @@ log_user 0
 spawn bash --norc
 expect "# "
 send "echo \$((6*7))\r"
-expect -re "\n42"
+expect -re "42\r"
 send "sleep 100\r"
 sleep 0.5
 send "\032"
 expect "Stopped"
 send "fg\r"
-expect -re "\nsleep 100"
+expect -re "fg.*sleep 100"
 sleep 0.3
 send "\003"
 expect "# "

@@ -63,13 +63,20 @@ def debian_root(kind: str) -> str:
         pytest.skip(f"no Debian root: {error}\n{error.stdout[-2000:]}")
 
 
+def find_root(kind: str) -> Path:
+    """The folder of a root that is there. Raises FileNotFoundError."""
+    root = _place(kind)
+    if not root.exists():
+        raise FileNotFoundError(root)
+    return root
+
+
 def make_root(kind: str) -> Path:
     """The folder of a root. Raises CalledProcessError with what debootstrap or apt said."""
-    recipe = hashlib.sha256(" ".join((FORMAT, SUITE, *PACKAGES[kind])).encode()).hexdigest()
-    cache = Path(os.environ.get("JEFEOS_ROOTS") or Path.home() / ".cache" / "jefeos-roots")
-    root = cache / f"debian-{kind}-{recipe[:8]}"
+    root = _place(kind)
     if root.exists():
         return root
+    cache = root.parent
     cache.mkdir(parents=True, exist_ok=True)
     base = None if kind == "init" else make_root("init")
     with open(cache / "lock", "w") as lock:
@@ -85,6 +92,12 @@ def make_root(kind: str) -> Path:
             _install(making, PACKAGES[kind])
             making.rename(root)
     return root
+
+
+def _place(kind: str) -> Path:
+    recipe = hashlib.sha256(" ".join((FORMAT, SUITE, *PACKAGES[kind])).encode()).hexdigest()
+    cache = Path(os.environ.get("JEFEOS_ROOTS") or Path.home() / ".cache" / "jefeos-roots")
+    return cache / f"debian-{kind}-{recipe[:8]}"
 
 
 def _install(root: Path, packages: Sequence[str]) -> None:

@@ -19,25 +19,20 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "terminal"))
 if sys.platform != "linux":
     pytest.skip("needs ptys of a Linux host", allow_module_level=True)
 
-import expect
 from debian_roots import debian_root
 from expect import Terminal
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(900)]  # a root that is not there yet is made first
 
 PROMPT = ":~# "
+PATIENCE_S = 120.0
 #: What a service says when something is amiss. A fresh root has no /etc/mtab, and gets it with a warning, everywhere;
 #: without a network, halt says that it could not take one down.
 COMPLAINTS = re.compile(r"(?im)^(?!ifdown: socket).*(?:fail|error|cannot|can't|not found|denied|support|!!).*$")
 
 
-@pytest.fixture(autouse=True)
-def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(expect, "PATIENCE_S", 120.0)
-
-
 def boot(kind: str, *options: str) -> Terminal:
-    return Terminal("boot", "--root", debian_root(kind), "--init", "/sbin/init", *options)
+    return Terminal("boot", "--root", debian_root(kind), "--init", "/sbin/init", *options, patience_s=PATIENCE_S)
 
 
 def to_the_login(terminal: Terminal) -> str:

@@ -20,7 +20,8 @@ PATIENCE_S = 30.0
 class Terminal:
     """A host terminal with ``python -m jefeos.cli`` in front of it."""
 
-    def __init__(self, *arguments: str, stdout: Any = None) -> None:
+    def __init__(self, *arguments: str, stdout: Any = None, patience_s: float | None = None) -> None:
+        self.patience_s = patience_s if patience_s is not None else PATIENCE_S
         self.master, self.slave = os.openpty()
         self.resize(30, 100)
         self.settings_before = termios.tcgetattr(self.slave)
@@ -59,7 +60,7 @@ class Terminal:
     def expect(self, text: str) -> str:
         """Wait until `text` appears after what was seen before; gives everything up to it."""
         wanted = text.encode()
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + self.patience_s
         while True:
             at = self.screen.find(wanted, self._seen)
             if at >= 0:
@@ -75,7 +76,7 @@ class Terminal:
 
     def wait(self) -> int:
         """The exit status, reading along."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + self.patience_s
         while self.child.poll() is None:
             assert time.monotonic() < deadline, f"still running: {self.screen[-500:]!r}"
             if select.select([self.master], [], [], 0.05)[0]:
@@ -84,10 +85,16 @@ class Terminal:
 
     def wait_until_raw(self) -> None:
         """Until `jefeos` has the terminal: what is typed before is edited by the host."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + self.patience_s
         while termios.tcgetattr(self.slave)[3] & termios.ICANON:
             assert time.monotonic() < deadline, "the terminal was not taken"
             time.sleep(0.02)
+
+    def memory_bytes(self, kind: str = "Rss") -> int:
+        """What `jefeos` holds of the host's memory: resident (Rss), or with what it shares divided up (Pss)."""
+        with open(f"/proc/{self.child.pid}/smaps_rollup") as rollup:
+            line = next(line for line in rollup if line.startswith(f"{kind}:"))
+        return int(line.split()[1]) * 1024
 
     @property
     def settings_restored(self) -> bool:
