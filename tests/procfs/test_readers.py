@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -74,3 +75,20 @@ def test_load_averages_follow_the_load(jefeos_boot: Callable[..., Any]) -> None:
         pytest.skip("python3 is not on this host")
     done = jefeos_boot(root="/").run([python, "-c", BUSY], timeout=100)
     assert 0.02 <= float(done.stdout) <= 0.1, done
+
+
+TIMES = """
+while :; do :; done & busy=$!
+i=0; while [ $i -lt 400 ]; do i=$((i + 1)); read line </proc/stat; echo $line; done
+kill $busy
+"""
+
+
+def test_processor_times_never_go_back(jefeos_boot: Callable[..., Any]) -> None:
+    """A time slice counts while it runs: what would be taken for idle and taken back later is no number for top."""
+    done = jefeos_boot(root="/").run(["/bin/sh", "-c", TIMES], timeout=60)
+    lines = [[int(word) for word in line.split()[1:]] for line in done.stdout.splitlines()]
+    assert len(lines) == 400, done
+    for before, after in pairwise(lines):
+        assert all(new >= old for old, new in zip(before, after, strict=True)), (before, after)
+    assert lines[-1][0] > lines[0][0]

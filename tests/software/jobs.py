@@ -167,6 +167,26 @@ echo "n $(cat k.pub)" > a; ssh-keygen -Y verify -f a -I n -n file -s data.sig < 
 echo more >> data; ssh-keygen -Y verify -f a -I n -n file -s data.sig < data >/dev/null 2>&1; echo $?
 """
 
+HTTP = r"""
+cat > s.py <<'END'
+import http.server, socketserver
+class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+class Handler(http.server.SimpleHTTPRequestHandler):
+    address_string = lambda self: "here"
+    log_message = lambda self, *words: None
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200); self.end_headers(); self.wfile.write(body[::-1])
+Server("s", Handler).serve_forever()
+END
+seq 20000 > page; python3 s.py & until [ -S s ]; do sleep 0.1; done
+c="curl -s --unix-socket s http://localhost"
+$c/page | cmp - page && echo same; $c/none -o /dev/null -w '%{http_code} %{content_type}\n'; $c/ -d stressed; echo
+for i in 1 2 3 4; do $c/page | cksum & all="$all $!"; done; wait $all
+curl -s --unix-socket no http://x/; echo $?; kill %1
+"""
+
 EDITOR = """vim -u NONE -es -c 'call setline(1, ["a", "b"])' -c '%s/b/c/' -c 'w out' -c 'qa!'; cat out"""
 
 @frozen
@@ -203,6 +223,7 @@ JOBS = {
     "busybox": Job("busybox", BUSYBOX),
     "dpkg": Job("dpkg dpkg-deb ar", PACKAGE),
     "ssh-keygen": Job("ssh-keygen", KEYS),
+    "http-unix": Job("python3 curl", HTTP),
     "python-multiprocessing": Job("python3", PROCESSES),
     "sqlite-writers": Job("sqlite3", DATABASE),
     "bash-jobs": Job("bash", BASH),

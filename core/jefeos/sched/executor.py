@@ -75,6 +75,9 @@ class Executor(Traps):
         self.loaded: Task | None = None
         self.switches = 0
         self.calls = CallCounts()
+        self._busy_ns = 0
+        self._slice_since_ns = 0
+        """When the time slice that is running began; 0 between slices."""
         self._entries: Sequence[Entry] | Screen = []
         self._queued = False
         self._in_turn = False
@@ -90,6 +93,13 @@ class Executor(Traps):
         )
 
     # -- what the rest of the kernel calls -------------------------------------------------------------------
+
+    @property
+    def busy_ns(self) -> int:
+        """How long programs have had the processor since boot, the running time slice included: never less than
+        before, whoever has ended and been forgotten since."""
+        running_ns = self.kernel.clock.monotonic_ns() - self._slice_since_ns if self._slice_since_ns else 0
+        return self._busy_ns + running_ns
 
     def make_runnable(self, task: Task) -> None:
         """Queue a task: woken, new, continued. A stopped process's tasks are held instead."""
@@ -192,14 +202,16 @@ class Executor(Traps):
                 task.result = None
                 task.process.personality.set_result(engine, result)  # type: ignore[union-attr]
             task.syscall_number = -1
-            started_ns = clock.monotonic_ns()
+            self._slice_since_ns = started_ns = clock.monotonic_ns()
             if not self._limited:
                 engine.run()
             else:
                 engine.run(VIRTUAL_SLICE)
                 if self._clock is not None:
                     self._clock.advance(engine.instructions_retired)
+            self._slice_since_ns = 0
             used_ns = clock.monotonic_ns() - started_ns
+            self._busy_ns += used_ns
             task.process.usage.user_ns += used_ns
             self.scheduler.charge(task, used_ns)
             if task.coroutine is None and not task.work:  # its time slice is over

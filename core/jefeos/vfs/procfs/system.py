@@ -35,14 +35,6 @@ class SystemText:
 
     # -- time and load ------------------------------------------------------------------------------
 
-    def _busy_ns(self) -> tuple[int, int]:
-        """User and system time of all processes, the waited-for ones included."""
-        user_ns = system_ns = 0
-        for process in self.kernel.processes:
-            user_ns += process.usage.user_ns + process.children_usage.user_ns
-            system_ns += process.usage.system_ns + process.children_usage.system_ns
-        return user_ns, system_ns
-
     def _runnable(self) -> int:
         states = (task.state for process in self.kernel.processes for task in process.tasks)
         return sum(state is TaskState.RUNNABLE for state in states)
@@ -50,7 +42,7 @@ class SystemText:
     def uptime(self) -> bytes:
         """Seconds since boot, and seconds idle."""
         up_ns = self.kernel.clock.uptime_ns()
-        idle_ns = max(0, up_ns - sum(self._busy_ns()))
+        idle_ns = max(0, up_ns - self.kernel.executor.busy_ns)
         return b"%d.%02d %d.%02d\n" % (*_centiseconds(up_ns), *_centiseconds(idle_ns))
 
     def loadavg(self) -> bytes:
@@ -62,7 +54,7 @@ class SystemText:
         now_ns = self.kernel.clock.monotonic_ns()
         elapsed_s = (now_ns - self._loads_at_ns) / _SECOND_NS
         self._loads_at_ns = now_ns
-        busy_ns = sum(self._busy_ns())
+        busy_ns = self.kernel.executor.busy_ns
         load = max(busy_ns - self._loads_busy_ns, 0) / _SECOND_NS / elapsed_s if elapsed_s > 0 else 0.0
         self._loads_busy_ns = busy_ns
         running = self._runnable()
@@ -75,12 +67,12 @@ class SystemText:
         return b"%.2f %.2f %.2f %d/%d %d\n" % (*self._loads, max(running, 1), threads, last)
 
     def stat(self) -> bytes:
-        """Processor times in ticks, switches, boot time, processes."""
+        """Processor times in ticks (all of it as user time, or idle), switches, boot time, processes."""
         kernel = self.kernel
-        user_ns, system_ns = self._busy_ns()
+        busy_ns = kernel.executor.busy_ns
         up_ns = kernel.clock.uptime_ns()
-        idle_ns = max(0, up_ns - user_ns - system_ns)
-        times = b"%d 0 %d %d 0 0 0 0 0 0" % (user_ns // TICK_NS, system_ns // TICK_NS, idle_ns // TICK_NS)
+        idle_ns = max(0, up_ns - busy_ns)
+        times = b"%d 0 0 %d 0 0 0 0 0 0" % (busy_ns // TICK_NS, idle_ns // TICK_NS)
         boot_s = (kernel.clock.realtime_ns() - up_ns) // _SECOND_NS
         return (
             b"cpu  %s\ncpu0 %s\nintr 0\nctxt %d\nbtime %d\nprocesses %d\nprocs_running %d\nprocs_blocked 0\n"
