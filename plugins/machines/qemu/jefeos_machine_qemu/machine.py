@@ -29,7 +29,7 @@ from jefeos_machine_qemu.qmp import QmpChannel
 from jefeos_machine_qemu.qtest import QtestChannel
 from jefeos_machine_qemu.region import Decoding, QemuRegion
 from jefeos_machine_qemu.watch import Watcher
-from jefeos_machine_qemu.wire import QemuUserPort, StreamBridge
+from jefeos_machine_qemu.wire import DatagramBridge, QemuUserPort, datagram_pair
 
 if TYPE_CHECKING:
     import asyncio
@@ -71,7 +71,7 @@ class QemuMachine(Machine):
             raise ConfigError("--machine qemu needs memory that is in a file, which this system's is not")
         if request.dma_base < LOW_MEMORY_END or request.dma_base + request.dma_bytes > HIGHEST_RAM:
             raise ConfigError("--machine qemu: DMA memory must lie between 1 MiB and 3.5 GiB")
-        self.bridges: list[StreamBridge] = []
+        self.bridges: list[DatagramBridge] = []
         """Of each card that is plugged into a wire of ours, in order."""
         self._request = request
         self._process: QemuProcess | None = None
@@ -122,9 +122,9 @@ class QemuMachine(Machine):
 
     def _launch(self) -> None:
         request = self._request
-        ours, theirs = self._pair()
+        ours, theirs = self._kept(socket.socketpair())
         self.qtest = QtestChannel(ours, self._interrupt, self._ended)
-        qmp_ours, qmp_theirs = self._pair()
+        qmp_ours, qmp_theirs = self._kept(socket.socketpair())
         self.qmp = QmpChannel(qmp_ours)
         drives, self._overlays = drive_arguments(request.disks)
         inherited = [theirs, qmp_theirs]
@@ -145,10 +145,10 @@ class QemuMachine(Machine):
             if isinstance(nic.port, QemuUserPort):
                 netdev = f"user,id=net{number},restrict={'on' if nic.port.restricted else 'off'}"
             else:
-                end, other = self._pair()
+                end, other = self._kept(datagram_pair())
                 ports.append((end, nic.port))
                 inherited.append(other)
-                netdev = f"stream,id=net{number},server=off,addr.type=fd,addr.str={other.fileno()}"
+                netdev = f"dgram,id=net{number},local.type=fd,local.str={other.fileno()}"
             device = f"{nic.model},id=nic{number},netdev=net{number},mac={nic.mac.hex(':')}"
             arguments += ["-netdev", netdev, "-device", f"{device},romfile=,addr={FIRST_NIC_SLOT + number:#x}"]
         self._process = QemuProcess(arguments, inherited)
@@ -161,12 +161,11 @@ class QemuMachine(Machine):
             raise BootError(f"--machine qemu: {self._cause(str(error))}") from error
         self._process.started()
         self._watcher.add(ours, self.qtest.receive_waiting)
-        self.bridges = [StreamBridge(end, port, self._watcher, self.log) for end, port in ports]
+        self.bridges = [DatagramBridge(end, port, self._watcher) for end, port in ports]
         for number, nic in enumerate(request.nics):
             self._follow_link(number, nic.port)
 
-    def _pair(self) -> tuple[socket.socket, socket.socket]:
-        pair = socket.socketpair()
+    def _kept(self, pair: tuple[socket.socket, socket.socket]) -> tuple[socket.socket, socket.socket]:
         self._sockets += pair
         return pair
 
@@ -254,6 +253,11 @@ class QemuMachine(Machine):
         return True
 
     # -- beyond Machine --
+
+    @property
+    def pid(self) -> int:
+        """QEMU's process, while the machine runs; 0 otherwise."""
+        return self._process.pid if self._process is not None else 0
 
     def unplug(self, location: Location) -> None:
         """Surprise removal of a network card: it no longer answers, and no driver was told. Raises KernelError."""

@@ -37,20 +37,23 @@ class QtestChannel:
         connection: socket.socket,
         on_interrupt: Callable[[int, bool], None],
         on_end: Callable[[str], None],
-        answer_timeout_s: int = ANSWER_TIMEOUT_S,
     ) -> None:
-        timeout = struct.pack("@ll", answer_timeout_s, 0)  # struct timeval: the kernel's timeout costs no extra call
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
         self.ended = ""
         self._connection = connection
         self._on_interrupt = on_interrupt
         self._on_end = on_end
-        self._timeout_s = answer_timeout_s
         self._rest = b""
         self._posted = 0
         self._asked = 0
         self._answers: deque[int] = deque()
+        self.set_timeout(ANSWER_TIMEOUT_S)
+
+    def set_timeout(self, seconds: int) -> None:
+        """How long QEMU may be silent."""
+        self._timeout_s = seconds
+        timeout = struct.pack("@ll", seconds, 0)  # a struct timeval: the host's timeout costs no call of its own
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            self._connection.setsockopt(socket.SOL_SOCKET, option, timeout)
 
     def post(self, command: bytes) -> None:
         """Send a command whose answer nobody needs. HOT."""

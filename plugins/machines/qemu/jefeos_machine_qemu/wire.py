@@ -1,18 +1,17 @@
 """Frames between a card of QEMU's and the `Port` that it is plugged into.
 
-    card --QEMU: netdev stream--> u32 length, big-endian; frame; u32 length; … --> port.send
-         <------------------------------------------------------------------------ port.receiver
+    card --QEMU: netdev dgram--> one datagram a frame, over a pair of sockets --> port.send
+         <---------------------------------------------------------------------- port.receiver
 
-A socket of bytes and not of datagrams: one read takes hundreds of frames, and nothing is lost in it. QEMU takes frames
-only while the card has descriptors for them, so a card that nobody empties holds frames back here, up to BACKLOG_BYTES;
-what comes then is lost, and counted.
+Datagrams and not a stream: of a stream QEMU reads dozens of frames at once, and drops those for which the card's ring
+has no room. A datagram it leaves in the socket until there is room. What does not fit there waits here, up to
+BACKLOG_FRAMES; what comes then is lost, and counted.
 """
 
 from __future__ import annotations
 
-import logging
 import socket
-import struct
+from collections import deque
 from typing import Final
 
 from jefeos.net.device import Offload
@@ -20,10 +19,10 @@ from jefeos.net.wire import Port
 
 from jefeos_machine_qemu.watch import Watcher
 
-LENGTH: Final = struct.Struct(">I")
 LONGEST_FRAME: Final = 64 * 1024
-RECEIVE_BYTES: Final = 256 * 1024
-BACKLOG_BYTES: Final = 32 << 20
+FRAMES_A_TURN: Final = 64
+"""Read before others get their turn."""
+BACKLOG_FRAMES: Final = 16384
 SOCKET_BYTES: Final = 1 << 20
 
 
@@ -41,84 +40,73 @@ class QemuUserPort(Port):
         """Nobody has a frame for it but QEMU's card, which does not come here."""
 
 
-class StreamBridge:
+def datagram_pair() -> tuple[socket.socket, socket.socket]:
+    """Two ends of a wire, with room for a few hundred frames in each direction."""
+    pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    for end in pair:
+        end.setblocking(False)
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            end.setsockopt(socket.SOL_SOCKET, option, SOCKET_BYTES)
+    return pair
+
+
+class DatagramBridge:
     """One card's socket and its port."""
 
-    def __init__(self, connection: socket.socket, port: Port, watcher: Watcher, log: logging.Logger) -> None:
-        connection.setblocking(False)
-        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-            connection.setsockopt(socket.SOL_SOCKET, option, SOCKET_BYTES)
+    def __init__(self, connection: socket.socket, port: Port, watcher: Watcher) -> None:
         self.lost_frames = 0
         """Frames for the card that it did not take in time."""
         self._connection = connection
         self._port = port
         self._watcher = watcher
-        self._log = log
-        self._rest = b""
-        self._backlog = bytearray()
+        self._buffer = memoryview(bytearray(LONGEST_FRAME))
+        self._backlog: deque[bytes] = deque()
         watcher.add(connection, self._readable)
         port.receiver = self._deliver
 
     def close(self) -> None:
         """Unplug."""
-        self._watcher.remove(self._connection)
-        self._connection.close()
-        self._backlog.clear()
+        if self._connection.fileno() >= 0:
+            self._watcher.remove(self._connection)
+            self._connection.close()
+            self._backlog.clear()
 
     def _readable(self) -> None:
         """Frames from the card. HOT."""
+        receive, buffer, send = self._connection.recv_into, self._buffer, self._port.send
         try:
-            data = self._connection.recv(RECEIVE_BYTES)
+            for _ in range(FRAMES_A_TURN):
+                send(bytes(buffer[: receive(buffer)]))
         except BlockingIOError:
-            return
+            pass
         except OSError:
-            data = b""
-        if not data:
             self.close()  # QEMU has ended; its other sockets tell
-            return
-        if self._rest:
-            data = self._rest + data
-        place, end = 0, len(data)
-        send = self._port.send
-        while end - place >= LENGTH.size:
-            (length,) = LENGTH.unpack_from(data, place)
-            if length > LONGEST_FRAME:
-                self._log.error("machine qemu: a frame of %d bytes from a card: it is unplugged", length)
-                self.close()
-                return
-            start = place + LENGTH.size
-            if start + length > end:
-                break
-            place = start + length
-            send(data[start:place])
-        self._rest = data[place:]
 
     def _deliver(self, frame: bytes) -> None:
         """A frame for the card. HOT."""
         if self._connection.fileno() < 0:
             return
-        data = LENGTH.pack(len(frame)) + frame
         if self._backlog:
-            if len(self._backlog) > BACKLOG_BYTES:
+            if len(self._backlog) >= BACKLOG_FRAMES:
                 self.lost_frames += 1
             else:
-                self._backlog += data
-            return
-        sent = self._try(data)
-        if sent < len(data):
-            self._backlog += data[sent:]
+                self._backlog.append(frame)
+        elif not self._try(frame):
+            self._backlog.append(frame)
             self._watcher.want_writable(self._connection, self._writable)
 
     def _writable(self) -> None:
-        sent = self._try(memoryview(self._backlog)[:RECEIVE_BYTES])
-        del self._backlog[:sent]
-        if not self._backlog:
+        backlog = self._backlog
+        while backlog and self._try(backlog[0]):
+            backlog.popleft()
+        if not backlog:
             self._watcher.want_writable(self._connection, None)
 
-    def _try(self, data: bytes | memoryview) -> int:
+    def _try(self, frame: bytes) -> bool:
         try:
-            return self._connection.send(data)
+            self._connection.send(frame)
         except BlockingIOError:
-            return 0
+            return False
         except OSError:
-            return len(data)  # QEMU has ended: nobody misses it
+            pass  # QEMU has ended: nobody misses the frame
+        return True
