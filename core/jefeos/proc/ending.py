@@ -161,6 +161,8 @@ class Endings:
             self._guarded(process, tty.hang_up)  # Linux's disassociate_ctty: the session leader is gone
         if kernel.tracer is not None:
             kernel.tracer.exited(process)
+        if kernel.vfs.other_tops:
+            kernel.vfs.drop_unused_trees(task.fs.root for task in kernel.processes.tasks.values())
         kernel.announce_exit(process)
         process.exit_queue.wake_all()
         kernel.process_ended(process)

@@ -29,6 +29,7 @@ from jefeos.proc.task import Task
 from jefeos.proc.waiting import Waiting
 from jefeos.sched.executor import ProgramReplaced
 from jefeos.sched.wait import OUTSIDE, WaitQueue
+from jefeos.vfs.mount_trees import translated
 
 if TYPE_CHECKING:
     from jefeos.hookspecs import Applet
@@ -49,6 +50,7 @@ class CloneRequest:
     vfork: bool = False
     same_parent: bool = False
     new_names: bool = False
+    new_mounts: bool = False
     exit_signal: int = Signal.SIGCHLD
     stack: int = 0
     """New stack pointer; 0 keeps the caller's."""
@@ -204,6 +206,10 @@ class Lifecycle(Endings, Waiting):
         engine.save(child.context)
         engine.load(task.context)
 
+        if request.new_mounts:
+            copies = kernel.vfs.copy_tree(child.fs)
+            if process.exe is not None:
+                process.exe = translated(process.exe, copies)
         if request.parent_tid_ptr:
             _write_tid(task, request.parent_tid_ptr, tid)
         if request.child_tid_ptr:

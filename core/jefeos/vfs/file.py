@@ -289,7 +289,7 @@ class SeekableFile(File):
             size = self._end()
             if not 0 <= offset < size:
                 raise KernelError(Errno.ENXIO)
-            found = self.inode.next_data(offset) if whence == SEEK_DATA else self.inode.next_hole(offset)
+            found = self.inode.next_data(offset, size) if whence == SEEK_DATA else self.inode.next_hole(offset, size)
             if found is None:
                 raise KernelError(Errno.ENXIO)
             position = found

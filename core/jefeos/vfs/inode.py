@@ -374,13 +374,13 @@ class Inode(ABC):
             self._mapping.truncate(size)
         self.touch_modified()
 
-    def next_data(self, offset: int) -> int | None:
-        """Where the first data at or after ``offset`` is (SEEK_DATA); None if only a hole is left."""
-        return offset if offset < self.size else None
+    def next_data(self, offset: int, size: int) -> int | None:
+        """Where the first data at or after ``offset`` is (SEEK_DATA), in a file of ``size``; None if there is none."""
+        return offset if offset < size else None
 
-    def next_hole(self, offset: int) -> int:
+    def next_hole(self, offset: int, size: int) -> int:
         """Where the first hole at or after ``offset`` is (SEEK_HOLE): at the latest the end of the file."""
-        return self.size
+        return size
 
     def allocate(self, mode: int, offset: int, length: int) -> None:
         """fallocate(2): reserve space (mode 0 grows the file), punch holes."""

@@ -4,7 +4,9 @@ The first mount is the root. Later ones cover a directory; the topmost one at a 
 Everything that is open without a name (pipes, sockets, memfd) lies on one internal mount outside of the tree, so
 that it has a `Path` like everything else and /proc/PID/fd can lead to it.
 
-Does not do: mount namespaces, propagation (accepted and ignored by the system-call layer), MNT_EXPIRE.
+Other trees of mounts (namespaces) are copies of the first: `mount_trees`.
+
+Does not do: propagation (accepted and ignored by the system-call layer), MNT_EXPIRE.
 """
 
 from __future__ import annotations
@@ -63,6 +65,8 @@ class MountTable(Namespace):
         super().__init__()
         self.clock = clock
         self.mounts: list[Mount] = []
+        self.other_tops: list[Mount] = []
+        """The tops of the copies of the tree; the system's own is not among them."""
         self._last_mount_id = 0
         self._last_device_minor = 0
         self.anonymous_fs = AnonymousFilesystem(clock)
@@ -127,14 +131,21 @@ class MountTable(Namespace):
         self.points.remove(mount)
         self._attach(mount, target)
 
+    def top_of(self, mount: Mount) -> Mount:
+        """The mount at the top of its tree."""
+        while mount.parent is not None:
+            mount = mount.parent
+        return mount
+
     def pivot_root(self, new: Path, put_old: Path) -> tuple[Path, Path]:
-        """The mount at ``new`` becomes the root of the tree, and the old root goes to ``put_old``.
+        """The mount at ``new`` becomes the root of its tree, and the old root goes to ``put_old``.
 
         Gives the old and the new root; it is for the caller to move the processes. EBUSY if one of them is on the
         old root, EINVAL if ``new`` is no mount or ``put_old`` not below it.
         """
-        old = self.root
         mount = new.mount
+        top = self.top_of(mount)
+        old = Path(*self.points.cross(top, top.root))
         if mount is old.mount or put_old.mount is old.mount:
             raise KernelError(Errno.EBUSY)
         if new.dentry is not mount.root or mount.parent is None or old.mount.parent is not None:
@@ -143,10 +154,14 @@ class MountTable(Namespace):
             raise KernelError(Errno.EINVAL)
         self.points.remove(mount)
         mount.parent = mount.mountpoint = None
-        self.mounts.remove(mount)
-        self.mounts.insert(0, mount)
+        mount.namespace = old.mount.namespace
+        if old.mount in self.other_tops:
+            self.other_tops[self.other_tops.index(old.mount)] = mount
+        else:
+            self.mounts.remove(mount)
+            self.mounts.insert(0, mount)
         self._attach(old.mount, put_old)
-        return old, self.root
+        return old, Path(*self.points.cross(mount, mount.root))
 
     def _attach(self, mount: Mount, place: Path) -> None:
         self._pin(place.dentry)
@@ -166,7 +181,7 @@ class MountTable(Namespace):
         mount = place.mount
         if place.dentry is not mount.root:
             raise KernelError(Errno.EINVAL)
-        if mount is self.mounts[0]:
+        if mount.parent is None:
             raise KernelError(Errno.EBUSY)
         below = [other for other in self.mounts if other.parent is mount]
         if not flags & _DETACH and (below or mount.open_files):
@@ -174,6 +189,10 @@ class MountTable(Namespace):
         for other in below:
             self.unmount(Path(other, other.root), flags)
         self.points.remove(mount)
+        self.take_away(mount)
+
+    def take_away(self, mount: Mount) -> None:
+        """It is no longer in any place; the last mount of a filesystem takes that along."""
         self.mounts.remove(mount)
         if not any(other.fs is mount.fs for other in self.mounts):
             mount.fs.sync()

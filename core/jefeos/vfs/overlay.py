@@ -204,11 +204,11 @@ class OverlayInode(TmpfsInode):
     def _has_page(self, index: int) -> bool:
         return index * PAGE_SIZE < self.lower_size or super()._has_page(index)
 
-    def next_data(self, offset: int) -> int | None:
-        return Inode.next_data(self, offset)  # which pages are in memory says nothing about the layer below
+    def next_data(self, offset: int, size: int) -> int | None:
+        return Inode.next_data(self, offset, size)  # which pages are in memory says nothing about the layer below
 
-    def next_hole(self, offset: int) -> int:
-        return Inode.next_hole(self, offset)
+    def next_hole(self, offset: int, size: int) -> int:
+        return Inode.next_hole(self, offset, size)
 
     def truncate(self, size: int) -> None:
         if size < self.lower_size:

@@ -133,6 +133,8 @@ class Mount:
     source: bytes
     mount_id: int
     open_files: int = 0
+    namespace: int = 0
+    """Of the mount at the top of a tree: which one; 0 is the system's own."""
     detached: bool = False
     """It is no longer in the tree, and its filesystem ends with the last file that is open on it."""
 

@@ -304,16 +304,16 @@ class TmpfsInode(Inode):
         self.reserved_pages = min(self.reserved_pages, (size + PAGE_SIZE - 1) // PAGE_SIZE)
         self.touch_modified()
 
-    def next_data(self, offset: int) -> int | None:
-        if offset >= self.size or self._mapping is None:
+    def next_data(self, offset: int, size: int) -> int | None:
+        if offset >= size or self._mapping is None:
             return None
         first = offset // PAGE_SIZE
         if first in self._mapping.pages:
             return offset
         found = min((index for index in self._mapping.pages if index > first), default=None)
-        return None if found is None or found * PAGE_SIZE >= self.size else found * PAGE_SIZE
+        return None if found is None or found * PAGE_SIZE >= size else found * PAGE_SIZE
 
-    def next_hole(self, offset: int) -> int:
+    def next_hole(self, offset: int, size: int) -> int:
         if self._mapping is None:
             return offset
         index = offset // PAGE_SIZE
@@ -321,7 +321,7 @@ class TmpfsInode(Inode):
             return offset
         while index in self._mapping.pages:
             index += 1
-        return min(index * PAGE_SIZE, self.size)
+        return min(index * PAGE_SIZE, size)
 
     def allocate(self, mode: int, offset: int, length: int) -> None:
         if mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE):

@@ -1,6 +1,6 @@
 """The Vfs: every call that takes a path, and open.
 
-    Vfs ── MountTable ── AttributeCalls ── Namespace (resolution; mkdir, rename …)
+    Vfs ── MountTrees ── MountTable ── AttributeCalls ── Namespace (resolution; mkdir, rename …)
      └ open, access, readlink and what belongs to them
 
 Each call takes the ``task`` that makes it (anything with ``.fs``: root, cwd, umask, and ``.creds``), the path as bytes
@@ -49,7 +49,7 @@ from jefeos.vfs.flags import (
 from jefeos.vfs.inode import PAGE_SIZE, Clock, Inode, OpenContext
 from jefeos.vfs.locks import LockManager
 from jefeos.vfs.lookup import Walk, resolve_cached
-from jefeos.vfs.mounts import MountTable
+from jefeos.vfs.mount_trees import MountTrees
 from jefeos.vfs.path import Dentry, Path
 from jefeos.vfs.permissions import (
     Actor,
@@ -72,7 +72,7 @@ _NOEXEC = int(MountFlags.NOEXEC)
 _ACCESS_OF_MODE = {0: R_OK, O_WRONLY: W_OK, O_RDWR: R_OK | W_OK, O_ACCMODE: R_OK | W_OK}
 
 
-class Vfs(MountTable, AttributeCalls):
+class Vfs(MountTrees, AttributeCalls):
     """One tree of files. Made by the kernel at boot; the first `mount` at ``/`` gives it its root."""
 
     def __init__(self, clock: Clock, page_cache: PageCache | None = None) -> None:

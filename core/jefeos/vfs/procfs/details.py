@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from jefeos.errors import Errno, KernelError
 from jefeos.vfs.file import File
 from jefeos.vfs.flags import S_IFLNK, S_IFREG, SEEK_CUR, SEEK_SET
-from jefeos.vfs.inode import DirEntry, Inode, OpenContext
+from jefeos.vfs.inode import AnonymousInode, DirEntry, Filesystem, Inode, OpenContext
 from jefeos.vfs.procfs.nodes import ProcDirectory, ProcLink, ProcNode
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ _FIRST_NAMESPACE = 4026531834
 _NAMESPACES = (b"time", b"cgroup", b"pid", b"user", b"uts", b"ipc", b"mnt", b"net")  # in the order of Linux's numbers
 _ALIASES = {b"pid_for_children": b"pid", b"time_for_children": b"time"}
 _OWN_NAMESPACES = 4026532000  # where those begin that were made later
+_EACH_KIND = 1 << 20
 _LARGEST_PIECE = 1 << 20
 
 
@@ -42,18 +43,40 @@ class NamespaceDirectory(ProcDirectory):
         if kind not in _NAMESPACES:
             raise KernelError(Errno.ENOENT)
         self.fs.check_inspect(self.process)
-        number = self._number(kind)
-        return ProcLink(self.fs, self.ino + 1 + _NAMESPACES.index(kind), lambda: b"%s:[%d]" % (kind, number),
-                        uid=self.uid, gid=self.gid)
+        target, number = self._target(kind)
+        label = b"%s:[%d]" % (kind, number)
+        vfs = self.fs.kernel.vfs
+        return ProcLink(
+            self.fs, self.ino + 1 + _NAMESPACES.index(kind), lambda: label, uid=self.uid, gid=self.gid,
+            lead=lambda: vfs.anonymous_path(NamespaceInode(vfs.anonymous_fs, number, kind, target), label),
+        )  # fmt: skip
 
-    def _number(self, kind: bytes) -> int:
+    def _target(self, kind: bytes) -> tuple[object, int]:
+        """What the namespace is made of, and its number."""
         kernel = self.fs.kernel
-        if kind == b"uts" and self.process.names is not kernel.names:
-            return _OWN_NAMESPACES + self.process.names.serial
-        return _FIRST_NAMESPACE + _NAMESPACES.index(kind)
+        number = _FIRST_NAMESPACE + _NAMESPACES.index(kind)
+        if kind == b"uts":
+            names = self.process.names
+            return names, number if names is kernel.names else _OWN_NAMESPACES + names.serial
+        if kind == b"mnt" and self.process.tasks:
+            top = kernel.vfs.top_of(self.process.tasks[0].fs.root.mount)
+            return top, number if not top.namespace else _OWN_NAMESPACES + _EACH_KIND + top.namespace
+        return None, number
 
     def readdir(self) -> Iterable[DirEntry]:
         return [DirEntry(name, self.ino + 1, S_IFLNK) for name in sorted((*_NAMESPACES, *_ALIASES))]
+
+
+class NamespaceInode(AnonymousInode):
+    """What an open ns/NAME is a file of: for setns(2). ``target``: the system names, or the mount at the top."""
+
+    def __init__(self, fs: Filesystem, number: int, namespace: bytes, target: object) -> None:
+        super().__init__(fs, number, S_IFREG | 0o444)
+        self.namespace = namespace
+        self.target = target
+
+    def open(self, flags: int, context: OpenContext) -> File:
+        return File(self, flags, context.path)
 
 
 class MemoryNode(ProcNode):

@@ -11,18 +11,28 @@ from typing import Final
 
 from jefeos.errors import Errno, KernelError
 from jefeos.mm.space import Advice
+from jefeos.proc.namespaces import SystemNames
 from jefeos.proc.process import Process, ProcessState
 from jefeos.proc.signals import SIGNAL_COUNT, SignalCode, SignalInfo
 from jefeos.proc.task import Task
 from jefeos.syscall.declare import syscall
 from jefeos.syscall.types import Fd, Flags, Int, Long, Size, UInt, ULong, UserPtr
 from jefeos.vfs.flags import O_NONBLOCK
+from jefeos.vfs.mount_trees import translated
+from jefeos.vfs.path import Mount
+from jefeos.vfs.procfs.details import NamespaceInode
 
 from jefeos_abi_linux.calls_process import (
     CLONE_FILES,
     CLONE_FS,
     CLONE_NEW_ANY,
+    CLONE_NEWCGROUP,
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
     CLONE_NEWTIME,
+    CLONE_NEWUSER,
     CLONE_NEWUTS,
     CLONE_SIGHAND,
     CLONE_SYSVSEM,
@@ -378,19 +388,23 @@ def kcmp(task: Task, pid1: Int, pid2: Int, kind: Int, first: ULong, second: ULon
 
 @syscall("unshare")
 def unshare(task: Task, flags: ULong) -> int:
-    """unshare(2): descriptors, directory state, host and domain name."""
+    """unshare(2): descriptors, directory state, the tree of mounts, host and domain name."""
     known = CLONE_FILES | CLONE_FS | CLONE_SIGHAND | CLONE_SYSVSEM | CLONE_THREAD | CLONE_VM
     if flags & ~(known | CLONE_NEW_ANY | CLONE_NEWTIME):
         raise KernelError(Errno.EINVAL)
     if flags & (CLONE_THREAD | CLONE_SIGHAND | CLONE_VM) and len(task.process.tasks) > 1:
         raise KernelError(Errno.EINVAL)
     new = flags & (CLONE_NEW_ANY | CLONE_NEWTIME)
-    if new and (new != CLONE_NEWUTS or not task.creds.privileged):
+    if new and (new & ~(CLONE_NEWUTS | CLONE_NEWNS) or not task.creds.privileged):
         raise KernelError(Errno.EPERM if not task.creds.privileged else Errno.ENOSPC)
-    if new:
+    if new & CLONE_NEWUTS:
         task.process.names = task.process.names.copy()
-    if flags & CLONE_FS:
+    if flags & (CLONE_FS | CLONE_NEWNS):
         task.fs = task.fs.copy()
+    if new & CLONE_NEWNS:
+        copies = task.kernel.vfs.copy_tree(task.fs)
+        if task.process.exe is not None:
+            task.process.exe = translated(task.process.exe, copies)
     if flags & CLONE_FILES and task.files.users > 1:
         own = task.files.copy()
         task.files.leave()
@@ -400,9 +414,34 @@ def unshare(task: Task, flags: ULong) -> int:
 
 @syscall("setns")
 def setns(task: Task, fd: Fd, kind: Int) -> int:
-    """setns(2): no file here stands for a namespace."""
-    task.files.get(fd)
-    raise KernelError(Errno.EINVAL)
+    """setns(2), with an open /proc/PID/ns/NAME. Pidfds are refused."""
+    namespace = task.files.get(fd).inode
+    if not isinstance(namespace, NamespaceInode) or kind and kind != _NAMESPACE_FLAGS[namespace.namespace]:
+        raise KernelError(Errno.EINVAL)
+    if not task.creds.privileged:
+        raise KernelError(Errno.EPERM)
+    if namespace.namespace == b"uts":
+        assert isinstance(namespace.target, SystemNames)
+        task.process.names = namespace.target
+    elif namespace.namespace == b"mnt":
+        assert isinstance(namespace.target, Mount)
+        if len(task.process.tasks) > 1:
+            raise KernelError(Errno.EINVAL)
+        task.kernel.vfs.enter_tree(task.fs, namespace.target)
+        task.kernel.vfs.drop_unused_trees(other.fs.root for other in task.kernel.processes.tasks.values())
+    return 0  # of the others there is one, and everybody is in it
+
+
+_NAMESPACE_FLAGS: Final = {
+    b"cgroup": CLONE_NEWCGROUP,
+    b"ipc": CLONE_NEWIPC,
+    b"mnt": CLONE_NEWNS,
+    b"net": CLONE_NEWNET,
+    b"pid": CLONE_NEWPID,
+    b"time": CLONE_NEWTIME,
+    b"user": CLONE_NEWUSER,
+    b"uts": CLONE_NEWUTS,
+}
 
 
 @syscall("get_mempolicy")

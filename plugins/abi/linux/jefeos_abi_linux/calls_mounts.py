@@ -166,7 +166,9 @@ def pivot_root(task: Task, new_root: Path, put_old: Path) -> int:
         raise KernelError(Errno.EPERM)
     vfs = task.kernel.vfs
     new, place = vfs.directory(task, new_root), vfs.directory(task, put_old)
-    if task.fs.root != vfs.root:  # in a chroot: its root is no mount of its own, or not the one that moves
+    top = vfs.top_of(task.fs.root.mount)
+    if task.fs.root != vfs.points.cross(top, top.root):
+        # In a chroot: its root is no mount of its own, or not the one that moves.
         raise KernelError(Errno.EINVAL)
     old, root = vfs.pivot_root(new, place)
     for other in list(task.kernel.processes.tasks.values()):

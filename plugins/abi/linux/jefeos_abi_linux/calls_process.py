@@ -173,8 +173,8 @@ def _clone(task: Task, wanted: CloneArgs) -> Coroutine[Any, Any, int]:
     if flags & CLONE_NEW_ANY:
         if flags & CLONE_THREAD and flags & (CLONE_NEWUSER | CLONE_NEWPID):
             raise KernelError(Errno.EINVAL)
-        if task.creds.euid or flags & CLONE_NEW_ANY != CLONE_NEWUTS:
-            raise KernelError(Errno.EPERM if task.creds.euid else Errno.ENOSPC)  # no namespaces to be had
+        if task.creds.euid or flags & CLONE_NEW_ANY & ~(CLONE_NEWUTS | CLONE_NEWNS):
+            raise KernelError(Errno.EPERM if task.creds.euid else Errno.ENOSPC)  # no such namespaces to be had
     request = CloneRequest(
         thread=bool(flags & CLONE_THREAD),
         share_memory=bool(flags & CLONE_VM),
@@ -185,6 +185,7 @@ def _clone(task: Task, wanted: CloneArgs) -> Coroutine[Any, Any, int]:
         vfork=bool(flags & CLONE_VFORK),
         same_parent=bool(flags & CLONE_PARENT),
         new_names=bool(flags & CLONE_NEWUTS),
+        new_mounts=bool(flags & CLONE_NEWNS),
         exit_signal=task.process.exit_signal if flags & CLONE_PARENT else _sendable(wanted.exit_signal),
         stack=wanted.stack,
         tls=wanted.tls if flags & CLONE_SETTLS else None,

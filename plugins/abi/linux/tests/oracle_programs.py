@@ -28,6 +28,7 @@ FILE_PROGRAMS = (
     "inotify",
     "plain_calls",
     "mqueue",
+    "namespaces",
     "aio",
 )
 """About files; each runs in an empty folder."""

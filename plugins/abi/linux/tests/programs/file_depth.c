@@ -5,10 +5,11 @@
 #include <sys/xattr.h>
 #include <sys/mount.h>
 #include <sys/file.h>
+#include <sched.h>
 static long oa2(int d, const char *p, long flags, long mode, long resolve) { struct open_how h = {flags, mode, resolve}; long r = syscall(437, d, p, &h, sizeof h); if (r >= 0) { char link[99], t[300]; sprintf(link, "/proc/self/fd/%ld", r); int n = readlink(link, t, 299); t[n < 0 ? 0 : n] = 0; char *name = strrchr(t, '/'); printf("  -> %s\n", name && (strlen(name) < 3 && name[1] != 'w' && name[1] || strlen(name) > 1 && strstr("/new2/etc", name)) ? name : "elsewhere"); close(r); return 0; } return r; }
 static void content(int fd) { char b[70000]; int n = pread(fd, b, sizeof b, 0); printf("%d: ", n); for (int i = 0; i < n; i += 4096) printf("%c", b[i] ? b[i] : '.'); puts(""); }
 int main(void) {
-    char b[70000]; struct stat st; mount("none", ".", "tmpfs", 0, NULL); chdir("/proc/self/cwd"); char cwd[200]; getcwd(cwd, 200); chdir(cwd);
+    char b[70000]; struct stat st; unshare(CLONE_NEWNS); mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL); mount("none", ".", "tmpfs", 0, NULL); chdir("/proc/self/cwd"); char cwd[200]; getcwd(cwd, 200); chdir(cwd);
     mkdir("d", 0755); mkdir("d/e", 0755); close(make("d/f", "x")); symlink("f", "d/l"); symlink("/etc", "d/abs"); symlink("../../..", "d/up"); symlink("e/../f", "d/in"); symlink("e/../../d/f", "d/out"); symlink("/f", "d/rootf"); symlink("/proc/self/exe", "d/magic"); mkdir("d/m", 0755); mount("none", "d/m", "tmpfs", 0, NULL); close(make("d/m/x", "x"));
     int d = open("d", O_RDONLY | O_DIRECTORY);
     long R[] = {0, RESOLVE_BENEATH, RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_XDEV}; const char *N[] = {"f", "l", "abs", "up", "in", "out", "rootf", "..", "e/..", "e/../..", "/f", "/d/f", "e", "none", "magic", "m", "m/x", "m/..", "", "l/x", "e/../../../f", "/../f", "./f", "f/"};
