@@ -34,8 +34,10 @@ if TYPE_CHECKING:
 Stock = dict[str, int]
 
 _CACHES: Final = (Dentry, Path, FileMapping, Inode, Enum)
-_OTHERS: Final = ("jefeos.testing", "jefeos.inject", "jefeos.api", "jefeos.kmsg", "jefeos.klog")
-"""Modules whose objects are those of whoever looks, or are bounded by their nature."""
+_OTHERS: Final = (
+    "jefeos.testing", "jefeos.inject", "jefeos.api", "jefeos.kmsg", "jefeos.klog", "jefeos_fs_host.access"
+)  # fmt: skip
+"""Modules whose objects are those of whoever looks, or a cache, or bounded by their nature."""
 _HOST_TIMERS: Final = ("TimerHandle",)
 
 

@@ -8,6 +8,8 @@
 system with the built-in root. When the test is over each system is shut down, and the test fails if
 
 * frames are missing: with every process ended and everything unmounted, all memory must be free that was at boot;
+* a thread, a waiter on a futex, or bytes in pipes and sockets are left with every process ended
+  (`jefeos.testing.accounting` finds more, in a system that goes on);
 * a handler of the kernel failed with an exception that it should not have (``kernel.bugs``).
 
 This module is imported by every pytest run on a machine with jefeos-core, so it imports nothing of the kernel itself.
@@ -15,6 +17,7 @@ This module is imported by every pytest run on a machine with jefeos-core, so it
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +60,15 @@ def finish(system: System) -> list[str]:
     missing = kernel.memory_at_boot - kernel.memory.free_frames()
     if missing > 0:
         problems.append(f"{missing} frames of memory leaked")
+    left = {
+        "threads": len(kernel.processes.tasks),
+        "waiters on futexes": len(kernel.futexes),
+        "bytes in pipes and sockets": kernel.vfs.buffers.used_bytes,
+    }
+    if left["bytes in pipes and sockets"]:  # pipes that only a cycle of the host's objects keeps are no leak
+        gc.collect()
+        left["bytes in pipes and sockets"] = kernel.vfs.buffers.used_bytes
+    problems += [f"{count} {what} left" for what, count in left.items() if count > 0]
     if kernel.bugs:
         problems.append(f"{kernel.bugs} handlers of the kernel failed; see the log")
     return problems
