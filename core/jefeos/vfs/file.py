@@ -289,7 +289,8 @@ class SeekableFile(File):
             size = self._end()
             if not 0 <= offset < size:
                 raise KernelError(Errno.ENXIO)
-            found = self.inode.next_data(offset, size) if whence == SEEK_DATA else self.inode.next_hole(offset, size)
+            ask = Inode if type(self).pread is not RegularFile.pread else type(self.inode)  # generated: no holes
+            found = (ask.next_data if whence == SEEK_DATA else ask.next_hole)(self.inode, offset, size)
             if found is None:
                 raise KernelError(Errno.ENXIO)
             position = found

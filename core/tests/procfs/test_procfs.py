@@ -280,6 +280,9 @@ def test_every_file_can_be_read(machine: Machine) -> None:
 
 
 def test_smaps_are_the_areas_of_maps_and_rollup_is_their_sum(machine: Machine) -> None:
+    machine.space.map(0x10000, 0x5000, 3)
+    machine.space.map(0x20000, 0x2000, 1)
+    machine.space.write(0x11000, b"x")
     maps = machine.read(b"/proc/self/maps").splitlines()
     smaps = machine.read(b"/proc/self/smaps").splitlines()
     assert [line for line in smaps if b"-" in line.split(b" ")[0]] == maps
@@ -288,6 +291,7 @@ def test_smaps_are_the_areas_of_maps_and_rollup_is_their_sum(machine: Machine) -
         each = [int(line.split()[1]) for line in smaps if line.startswith(key)]
         assert len(each) == len(maps)
         assert [int(line.split()[1]) for line in rollup if line.startswith(key)] == [sum(each)]
+    assert any(line.split() == [b"Private_Dirty:", b"4", b"kB"] for line in smaps)
 
 
 # --- the system ------------------------------------------------------------------------------------------------
