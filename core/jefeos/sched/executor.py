@@ -77,7 +77,7 @@ class Executor(Traps):
         self.calls = CallCounts()
         self._busy_ns = 0
         self._slice_since_ns = 0
-        """When the time slice that is running began; 0 between slices."""
+        """Until when the running time slice is accounted for, at first when it began; 0 between slices."""
         self._entries: Sequence[Entry] | Screen = []
         self._queued = False
         self._in_turn = False
@@ -113,6 +113,14 @@ class Executor(Traps):
         if not (self._queued or self._in_turn):
             self._queued = True
             self.kernel.loop.call_soon(self._turn)
+
+    def account(self) -> None:
+        """Bring the usage of the running process up to now: what reads CPU time calls this first."""
+        if self._slice_since_ns and self.current is not None:
+            now_ns = self.kernel.clock.monotonic_ns()
+            self._busy_ns += now_ns - self._slice_since_ns
+            self.current.process.usage.user_ns += now_ns - self._slice_since_ns
+            self._slice_since_ns = now_ns
 
     def hold(self, task: Task) -> None:
         """Take a queued task of a stopped process off the run queue."""
@@ -209,11 +217,12 @@ class Executor(Traps):
                 engine.run(VIRTUAL_SLICE)
                 if self._clock is not None:
                     self._clock.advance(engine.instructions_retired)
+            now_ns = clock.monotonic_ns()
+            unaccounted_ns = now_ns - self._slice_since_ns
             self._slice_since_ns = 0
-            used_ns = clock.monotonic_ns() - started_ns
-            self._busy_ns += used_ns
-            task.process.usage.user_ns += used_ns
-            self.scheduler.charge(task, used_ns)
+            self._busy_ns += unaccounted_ns
+            task.process.usage.user_ns += unaccounted_ns
+            self.scheduler.charge(task, now_ns - started_ns)
             if task.coroutine is None and not task.work:  # its time slice is over
                 engine.flush_tlb()  # renews the engine's translation cache at its grown size
                 task.process.usage.involuntary_switches += 1

@@ -47,7 +47,6 @@ from jefeos.vfs.flags import (
     S_IFIFO,
     S_IFLNK,
     S_IFMT,
-    S_IFREG,
 )
 from jefeos.vfs.lookup import Scope
 from jefeos.vfs.path import Path as Place
@@ -316,8 +315,7 @@ def fallocate(task: Task, fd: Fd, mode: Int, offset: Long, length: Long) -> int:
 def fadvise64(task: Task, fd: Fd, offset: Long, length: Long, advice: Int) -> int:
     """posix_fadvise(2): advice is free to be ignored, and is."""
     file = file_of(task, fd)
-    kind = file.inode.mode & S_IFMT
-    if file.path is None and kind != S_IFREG:
+    if file.inode.mode & S_IFMT == S_IFIFO:
         raise KernelError(Errno.ESPIPE)
     if length < 0 or not 0 <= advice <= 5:
         raise KernelError(Errno.EINVAL)

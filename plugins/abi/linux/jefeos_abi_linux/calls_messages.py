@@ -22,7 +22,7 @@ from jefeos_abi_linux.socket_messages import (
     read_control,
     read_name,
 )
-from jefeos_abi_linux.structs_common import MAX_TRANSFER, read_iovecs
+from jefeos_abi_linux.structs_common import IOV_MAX, MAX_TRANSFER, read_iovecs
 from jefeos_abi_linux.unix_sockets import SOCK_DGRAM, SOCK_STREAM, Message, UnixSocket, release_files
 
 MSG_OOB: Final = 0x1
@@ -56,9 +56,16 @@ def sendmsg(task: Task, fd: Fd, message: UserPtr, flags: Flags) -> MaybeAwait[in
     return _sendmsg(task, socket_of(task, fd), message, flags)
 
 
+def _pieces(task: Task, header: MessageHeader) -> list[tuple[int, int]]:
+    """The vector of a message. EMSGSIZE where it has too many pieces (for readv(2) that is EINVAL)."""
+    if header.msg_iovlen > IOV_MAX:
+        raise KernelError(Errno.EMSGSIZE)
+    return read_iovecs(task.mm, header.msg_iov, header.msg_iovlen)
+
+
 def _sendmsg(task: Task, sender: UnixSocket, address: int, flags: int) -> MaybeAwait[int]:
     header = MessageHeader.parse(task.mm.read(address, MessageHeader.size))
-    pieces = read_iovecs(task.mm, header.msg_iov, header.msg_iovlen)
+    pieces = _pieces(task, header)
     if sum(length for _, length in pieces) > GATHER_MOST:
         if sender.kind != SOCK_STREAM:
             raise KernelError(Errno.EMSGSIZE)
@@ -208,7 +215,7 @@ def recvmsg(task: Task, fd: Fd, message: UserPtr, flags: Flags) -> MaybeAwait[in
 
 def _recvmsg(task: Task, receiver: UnixSocket, address: int, flags: int) -> MaybeAwait[int]:
     header = MessageHeader.parse(task.mm.read(address, MessageHeader.size))
-    pieces = read_iovecs(task.mm, header.msg_iov, header.msg_iovlen)
+    pieces = _pieces(task, header)
     taken = _receive(receiver, sum(length for _, length in pieces), flags)
     if isinstance(taken, Message):
         return _message_received(task, receiver, taken, header, pieces, address, flags)

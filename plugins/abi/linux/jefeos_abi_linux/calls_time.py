@@ -106,9 +106,11 @@ def clock_ns(task: Task, clock: int) -> int:
     if clock in WALL_CLOCKS:
         return task.kernel.clock.realtime_ns()
     if clock == CLOCK_PROCESS_CPUTIME_ID or clock == CLOCK_THREAD_CPUTIME_ID:
+        task.kernel.executor.account()
         usage = task.process.usage
         return usage.user_ns + usage.system_ns
     if clock < 0:
+        task.kernel.executor.account()
         usage = _cpu_process(task, clock).usage
         return usage.user_ns + usage.system_ns
     raise KernelError(Errno.EINVAL)
@@ -413,6 +415,7 @@ def drop_posix_timers(process: Process) -> None:
 def times(task: Task, buffer: UserPtr) -> int:
     """times(2)."""
     process = task.process
+    task.kernel.executor.account()
     if buffer:
         task.mm.write(buffer, tms_bytes(process.usage, process.children_usage))
     return task.kernel.clock.monotonic_ns() // NS_PER_TICK
@@ -422,6 +425,7 @@ def times(task: Task, buffer: UserPtr) -> int:
 def getrusage(task: Task, who: Int, buffer: UserPtr) -> int:
     """getrusage(2)."""
     process = task.process
+    task.kernel.executor.account()
     usage: Usage
     if who == RUSAGE_SELF or who == RUSAGE_THREAD:
         usage = process.usage

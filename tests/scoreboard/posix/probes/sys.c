@@ -43,7 +43,7 @@ PROBE(getpriority) { INT(getpriority(PRIO_PROCESS, 0)); CHILD(nice(3); INT(getpr
 PROBE(setpriority) { CHILD(CALL(setpriority(PRIO_PROCESS, 0, 7)); INT(getpriority(PRIO_PROCESS, 0)); CALL(setpriority(PRIO_PROCESS, 0, 99)); INT(getpriority(PRIO_PROCESS, 0))); CALL(setpriority(99, 0, 0)); CHILD(setuid(65534); CALL(setpriority(PRIO_PROCESS, 0, -5))); }
 PROBE(getrlimit) { struct rlimit l; CALL(getrlimit(RLIMIT_NOFILE, &l)); INT(l.rlim_cur <= l.rlim_max); CALL(getrlimit(99, &l)); CALL(getrlimit(RLIMIT_CORE, &l)); }
 PROBE(setrlimit) { struct rlimit l = {5, 10}; CHILD(CALL(setrlimit(RLIMIT_NOFILE, &l)); dup(0); dup(0); CALL(dup(0))); l.rlim_cur = 20; CALL(setrlimit(RLIMIT_NOFILE, &l)); l.rlim_cur = l.rlim_max = 100; CHILD(signal(SIGXFSZ, noted); setrlimit(RLIMIT_FSIZE, &l); int f = open("big", O_CREAT | O_WRONLY, 0600); static char block[200]; CALL(write(f, block, 200)); CALL(write(f, block, 200))); }
-PROBE(getrusage) { struct rusage u; CALL(getrusage(RUSAGE_SELF, &u)); INT(u.ru_maxrss > 0); CALL(getrusage(RUSAGE_CHILDREN, &u)); INT(u.ru_utime.tv_sec); CALL(getrusage(99, &u)); }
+PROBE(getrusage) { struct rusage u; CALL(getrusage(RUSAGE_SELF, &u)); INT(u.ru_maxrss > 0); for (volatile int i = 0; i < 3000000; i++) continue; getrusage(RUSAGE_SELF, &u); INT(u.ru_utime.tv_usec > 0); CALL(getrusage(RUSAGE_CHILDREN, &u)); INT(u.ru_utime.tv_sec); CALL(getrusage(99, &u)); }
 PROBE(FD_CLR) { fd_set s; FD_ZERO(&s); FD_SET(5, &s); FD_CLR(5, &s); INT(FD_ISSET(5, &s)); }
 PROBE(FD_ISSET) { fd_set s; FD_ZERO(&s); FD_SET(1023, &s); INT(!!FD_ISSET(1023, &s)); INT(!!FD_ISSET(1022, &s)); }
 PROBE(FD_SET) { fd_set s; FD_ZERO(&s); FD_SET(0, &s); INT(!!FD_ISSET(0, &s)); }

@@ -34,9 +34,9 @@ alias hi='echo hello '; alias hi; eval 'hi there'; alias none 2>/dev/null; echo 
 #= unalias
 alias a=b c=d; unalias a; alias; unalias -a; alias; unalias zz 2>/dev/null; echo $((!!$?))
 #= bg
-set -m; sh -c 'kill -STOP $$; echo resumed' & wait $! 2>/dev/null; bg >/dev/null; wait; echo $?
+bash -c 'set -m; (kill -STOP $BASHPID; echo resumed) & wait %1; bg %1; wait %1; echo $?' 2>/dev/null
 #= fg
-set -m; sleep 0.05 & fg >/dev/null; echo $?; fg 2>/dev/null; echo $((!!$?))
+bash -c 'set -m; (sleep 0.1; echo done; exit 5) & fg %1; echo $?; fg' 2>/dev/null; echo $?
 #= jobs
 sleep 5 & jobs | grep -c Running; jobs -p | grep -cx $!; kill $!; wait $! 2>/dev/null; echo $?
 #= cd

@@ -30,7 +30,7 @@ cal 2 2024; cal 9 1752; cal 13 2024 2>/dev/null; echo $((!!$?))
 #= cflow
 printf 'void g(void) {}\nvoid f(void) { g(); }\nint main(void) { f(); return 0; }\n' > f.c; cflow f.c
 #= cxref
-printf 'int shared;\nint main(void) { return shared; }\n' > f.c; cxref f.c >/dev/null 2>&1; echo $?; ls
+printf 'int shared;\nint main(void) { return shared; }\n' > f.c; cxref -xref f.c >/dev/null 2>&1; echo $?; ls | grep -v '^cxref\.'
 #= ctags
 printf 'int first;\nint f(void) { return first; }\n' > f.c; ctags f.c; grep -c '^f' tags; ctags -x f.c | awk '{print $1}'
 #= crontab
@@ -50,7 +50,7 @@ i=$(ipcmk -S 2 | sed 's/.*: //'); ipcrm -s $i; echo $?; ipcrm -s $i 2>/dev/null;
 #= locale
 locale; locale charmap; locale -k decimal_point; locale -a | grep -c '^C$'
 #= localedef
-localedef -c -i POSIX -f UTF-8 ./x_X.UTF-8 >/dev/null 2>&1; echo $?; localedef --help | head -1 | cut -c1-5
+localedef -c -i POSIX -f ANSI_X3.4-1968 ./x_X >/dev/null 2>&1; echo $?; localedef --help | head -1 | cut -c1-5
 #= logger
 logger -s -t tag --no-act 'a message' 2>&1 | sed 's/^<[0-9]*>.* tag:/tag:/'; logger --no-act x; echo $?
 #= logname
