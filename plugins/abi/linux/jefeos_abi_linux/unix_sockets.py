@@ -126,7 +126,7 @@ class UnixSocket(Carrier):
             raise KernelError(Errno.EISCONN)
         if self.listening:
             raise KernelError(Errno.EINVAL)
-        if not server.listening:
+        if not server.listening or server.reading_over:
             raise KernelError(Errno.ECONNREFUSED)
         if len(server.backlog) <= server.backlog_limit:
             return self._join(server, identity)
@@ -137,7 +137,7 @@ class UnixSocket(Carrier):
     async def _join_later(self, server: UnixSocket, identity: Identity) -> int:
         while len(server.backlog) > server.backlog_limit:
             await server.room_queue.wait()
-            if not server.listening:
+            if not server.listening or server.reading_over:
                 raise KernelError(Errno.ECONNREFUSED)
         return self._join(server, identity)
 
@@ -401,6 +401,7 @@ class UnixSocket(Carrier):
         self.writing_over |= writing
         if self.kind != SOCK_DGRAM and self.peer is not None:
             self.peer.queue.wake_all()
+        self.room_queue.wake_all()
         self._announce()
 
     def release(self) -> None:
