@@ -1,7 +1,8 @@
 """System V IPC calls: shmget … shmdt, semget … semtimedop, msgget … msgctl. The objects are in `ipc`.
 
 Each *get follows the same rules (key, IPC_CREAT, IPC_EXCL, permissions), so they share `_find_or_make`; each *ctl
-has IPC_STAT, IPC_SET and IPC_RMID in common. The structures are those of asm-generic/{shm,sem,msg}buf.h.
+has IPC_STAT, IPC_SET and IPC_RMID in common, and what ipcs(1) asks (`ipc_info`). The structures are those of
+asm-generic/{shm,sem,msg}buf.h.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from jefeos.sched.wait import Interrupted, MaybeAwait, Restart
 from jefeos.syscall.declare import syscall
 from jefeos.syscall.types import Int, Long, Size, UInt, ULong, UserPtr
 
-from jefeos_abi_linux import ipc
+from jefeos_abi_linux import ipc, ipc_info
 from jefeos_abi_linux.ipc import IpcObject, IpcTable, IpcTables, MessageQueue, Segment, SemaphoreSet
 from jefeos_abi_linux.structs_common import NS_PER_SECOND, read_timespec
 
@@ -28,6 +29,16 @@ if TYPE_CHECKING:
 IPC_RMID: Final = 0
 IPC_SET: Final = 1
 IPC_STAT: Final = 2
+IPC_INFO: Final = 3
+MSG_STAT: Final = 11
+MSG_INFO: Final = 12
+MSG_STAT_ANY: Final = 13
+SHM_STAT: Final = 13
+SHM_INFO: Final = 14
+SHM_STAT_ANY: Final = 15
+SEM_STAT: Final = 18
+SEM_INFO: Final = 19
+SEM_STAT_ANY: Final = 20
 SHM_RDONLY: Final = 0o10000
 SHM_RND: Final = 0o20000
 SHM_REMAP: Final = 0o40000
@@ -186,9 +197,17 @@ def shmctl(task: Task, identifier: Int, command: Int, buffer: UserPtr) -> int:
     """shmctl(2)."""
     if command < 0 or identifier < 0:
         raise KernelError(Errno.EINVAL)
-    segment = _tables(task).segments.get(identifier)
-    if command == IPC_STAT:
-        segment.require(task, 4)
+    table = _tables(task).segments
+    if command in (IPC_INFO, SHM_INFO):
+        task.mm.write(
+            buffer, ipc_info.segment_limits() if command == IPC_INFO else ipc_info.segment_use(_tables(task))
+        )
+        return ipc_info.highest_slot(table)
+    by_slot = command in (SHM_STAT, SHM_STAT_ANY)
+    segment = table.at(identifier) if by_slot else table.get(identifier)
+    if command == IPC_STAT or by_slot:
+        if command != SHM_STAT_ANY:
+            segment.require(task, 4)
         task.mm.write(
             buffer,
             _perm_bytes(segment, segment.mode)
@@ -204,7 +223,8 @@ def shmctl(task: Task, identifier: Int, command: Int, buffer: UserPtr) -> int:
                 0,
             ),
         )
-    elif command == IPC_SET:
+        return segment.identifier if by_slot else 0
+    if command == IPC_SET:
         _set_perm(task, segment, buffer)
     elif command == IPC_RMID:
         segment.require_owner(task)
@@ -286,13 +306,18 @@ def semctl(task: Task, identifier: Int, number: Int, command: Int, argument: ULo
     if identifier < 0:
         raise KernelError(Errno.EINVAL)
     table = _tables(task).sets
-    found = table.get(identifier)
+    if command in (IPC_INFO, SEM_INFO):
+        task.mm.write(argument, ipc_info.semaphore_info(_tables(task), used=command == SEM_INFO))
+        return ipc_info.highest_slot(table)
+    by_slot = command in (SEM_STAT, SEM_STAT_ANY)
+    found = table.at(identifier) if by_slot else table.get(identifier)
     count = len(found.values)
-    if command == IPC_STAT:
-        found.require(task, 4)
+    if command == IPC_STAT or by_slot:
+        if command != SEM_STAT_ANY:
+            found.require(task, 4)
         body = _SEMID.pack(found.operated_s, 0, found.changed_s, 0, count, 0, 0)
         task.mm.write(argument, _perm_bytes(found, found.mode) + body)
-        return 0
+        return found.identifier if by_slot else 0
     if command == IPC_SET:
         _set_perm(task, found, argument)
         return 0
@@ -413,9 +438,14 @@ def msgctl(task: Task, identifier: Int, command: Int, buffer: UserPtr) -> int:
     if identifier < 0 or command < 0:
         raise KernelError(Errno.EINVAL)
     table = _tables(task).queues
-    queue = table.get(identifier)
-    if command == IPC_STAT:
-        queue.require(task, 4)
+    if command in (IPC_INFO, MSG_INFO):
+        task.mm.write(buffer, ipc_info.queue_info(_tables(task), used=command == MSG_INFO))
+        return ipc_info.highest_slot(table)
+    by_slot = command in (MSG_STAT, MSG_STAT_ANY)
+    queue = table.at(identifier) if by_slot else table.get(identifier)
+    if command == IPC_STAT or by_slot:
+        if command != MSG_STAT_ANY:
+            queue.require(task, 4)
         task.mm.write(
             buffer,
             _perm_bytes(queue, queue.mode)
@@ -432,7 +462,8 @@ def msgctl(task: Task, identifier: Int, command: Int, buffer: UserPtr) -> int:
                 0,
             ),
         )
-    elif command == IPC_SET:
+        return queue.identifier if by_slot else 0
+    if command == IPC_SET:
         limit = task.mm.read_u64(buffer + _MSQ_BYTES_OFFSET)
         if limit > ipc.QUEUE_BYTES and not task.creds.privileged:
             raise KernelError(Errno.EPERM)

@@ -212,6 +212,13 @@ class IpcTable(Generic[T]):
             raise KernelError(Errno.EIDRM)
         return found
 
+    def at(self, slot: int) -> T:
+        """The object in a slot. EINVAL."""
+        found = self.by_slot.get(slot)
+        if found is None:
+            raise KernelError(Errno.EINVAL)
+        return found
+
     def by_key(self, key: int) -> T | None:
         """The object with this key, which is not IPC_PRIVATE."""
         return next((found for found in self.by_slot.values() if found.key == key), None)

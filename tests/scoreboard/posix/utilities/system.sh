@@ -44,7 +44,10 @@ getconf PATH; getconf PAGESIZE; getconf NAME_MAX .; getconf _POSIX_VERSION; getc
 #= id
 id -u; id -un; id -G; id; id daemon; id nosuchuser 2>/dev/null; echo $?
 #= ipcs
-i=$(ipcmk -Q | sed 's/.*: //'); ipcs -q | awk -v i=$i '$2 == i {print $3, $5, $6}'; ipcs | grep -c -e Queues -e Segments -e Arrays; ipcrm -q $i
+q=$(ipcmk -Q | sed 's/.*: //'); m=$(ipcmk -M 5000 | sed 's/.*: //'); s=$(ipcmk -S 3 | sed 's/.*: //')
+ipcs -q | awk -v i=$q '$2 == i {print $3, $4, $5, $6}'; ipcs -m | awk -v i=$m '$2 == i {print $3, $4, $5, $6}'
+ipcs -s | awk -v i=$s '$2 == i {print $3, $4, $5}'; ipcs | grep -c -e Queues -e Segments -e Arrays; ipcs -l
+ipcrm -q $q -m $m -s $s; ipcs -q -i $q 2>/dev/null; echo $?
 #= ipcrm
 i=$(ipcmk -S 2 | sed 's/.*: //'); ipcrm -s $i; echo $?; ipcrm -s $i 2>/dev/null; echo $?
 #= locale
