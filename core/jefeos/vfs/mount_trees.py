@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 
 from jefeos.errors import Errno, KernelError
 from jefeos.vfs.mounts import MountTable
-from jefeos.vfs.path import Mount, Path
+from jefeos.vfs.namespace import is_below
+from jefeos.vfs.path import Dentry, Mount, Path
 
 if TYPE_CHECKING:
-    from jefeos.vfs.inode import Clock
+    from jefeos.vfs.inode import Clock, Filesystem
     from jefeos.vfs.permissions import FsView
 
 
@@ -50,6 +51,63 @@ class MountTrees(MountTable):
         self.other_tops.append(copies[top])
         fs.root, fs.cwd = translated(fs.root, copies), translated(fs.cwd, copies)
         return copies
+
+    # --- mounts without a place (fsmount, open_tree) ---------------------------------------------------------
+
+    def detached_mount(self, fs: Filesystem, flags: int, source: bytes, subtree: Dentry | None = None) -> Mount:
+        """A mount in no tree. `move` puts it into one, `dissolve` ends it."""
+        mount = self._new_mount(fs, None, None, flags, source, subtree)
+        self.placeless.append(mount)
+        return mount
+
+    def clone_mount(self, place: Path, *, recursive: bool) -> Mount:
+        """The same for what is seen at ``place``, with the mounts below it if ``recursive``."""
+        old = place.mount
+        mount = self.detached_mount(old.fs, old.flags, old.source, place.dentry)
+        if recursive:
+            copies = {old: mount}
+            for other in self.below(old)[1:]:
+                assert other.parent is not None and other.mountpoint is not None
+                if other.parent is old and not is_below(other.mountpoint, place.dentry) or other.parent not in copies:
+                    continue
+                copy = self._new_mount(other.fs, copies[other.parent], other.mountpoint, other.flags, other.source,
+                                       other.root)
+                copies[other] = copy
+                self.points.add(copy)
+                self.mounts.append(copy)
+        return mount
+
+    def below(self, top: Mount) -> list[Mount]:
+        """``top`` and every mount on it, parents first."""
+        found = [top]
+        for mount in found:
+            found += [other for other in self.mounts if other.parent is mount]
+        return found
+
+    def move(self, source: Path, target: Path) -> None:
+        mount = source.mount
+        if mount not in self.placeless:
+            super().move(source, target)
+            return
+        if source.dentry is not mount.root or source.inode.is_directory != target.inode.is_directory:
+            raise KernelError(Errno.EINVAL)
+        if self.top_of(target.mount) is mount:
+            raise KernelError(Errno.ELOOP)
+        self.placeless.remove(mount)
+        self._attach(mount, target)
+        self.mounts.append(mount)
+
+    def dissolve(self, mount: Mount) -> None:
+        """The file that held a mount without a place was closed: it ends, unless it has a place now."""
+        if mount in self.placeless:
+            for other in reversed(self.below(mount)[1:]):
+                self.points.remove(other)
+                self.take_away(other)
+            self.placeless.remove(mount)
+            self.mounts.append(mount)
+            self.take_away(mount)
+
+    # --- the end of trees ----------------------------------------------------------------------------------
 
     def drop_unused_trees(self, roots: Iterable[Path]) -> None:
         """A process has gone: take away the copies that none of ``roots`` is in."""

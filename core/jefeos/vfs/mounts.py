@@ -65,6 +65,8 @@ class MountTable(Namespace):
         super().__init__()
         self.clock = clock
         self.mounts: list[Mount] = []
+        self.placeless: list[Mount] = []
+        """Mounts in no tree, held by a file until they get a place."""
         self.other_tops: list[Mount] = []
         """The tops of the copies of the tree; the system's own is not among them."""
         self._last_mount_id = 0
@@ -125,7 +127,7 @@ class MountTable(Namespace):
         if source.dentry is not mount.root or mount.parent is None:
             raise KernelError(Errno.EINVAL)
         if source.inode.is_directory != target.inode.is_directory:
-            raise KernelError(Errno.ENOTDIR)
+            raise KernelError(Errno.EINVAL)
         if self._is_below(target.mount, mount):
             raise KernelError(Errno.ELOOP)
         self.points.remove(mount)
@@ -194,7 +196,7 @@ class MountTable(Namespace):
     def take_away(self, mount: Mount) -> None:
         """It is no longer in any place; the last mount of a filesystem takes that along."""
         self.mounts.remove(mount)
-        if not any(other.fs is mount.fs for other in self.mounts):
+        if not any(other.fs is mount.fs for other in (*self.mounts, *self.placeless)):
             mount.fs.sync()
             self.watches.unmounted(mount.fs)
             if mount.open_files:

@@ -95,7 +95,7 @@ def open_filesystem(task: Task, kind: str, source: bytes, options: bytes, flags:
     """A filesystem of a type that the kernel or a plugin knows. ENODEV for an unknown type."""
     kernel = task.kernel
     if kind in ("tmpfs", "ramfs"):
-        return Tmpfs(kernel.memory.page_cache, kernel.clock, **_tmpfs_options(options))
+        return _new_tmpfs(task, options)
     if kind == "mqueue":
         return message_queues(kernel)
     for own in kernel.vfs.mounts:  # proc, devtmpfs, devpts, sysfs: there is one of each, seen wherever mounted
@@ -120,19 +120,27 @@ _SINGLETONS: Final = frozenset(("proc", "devtmpfs", "devpts", "sysfs"))
 _UNITS: Final = {b"k": 10, b"m": 20, b"g": 30}
 
 
-def _tmpfs_options(options: bytes) -> dict[str, int]:
-    """``size=`` in bytes or with k, m, g; the others are ignored."""
-    for option in options.split(b","):
-        name, _, value = option.partition(b"=")
-        if name == b"size":
-            shift = _UNITS.get(value[-1:].lower(), 0)
-            digits = value[:-1] if shift else value
-            if not digits.isdigit():
-                if value.endswith(b"%"):
-                    continue
-                raise KernelError(Errno.EINVAL)
-            return {"size_limit": int(digits) << shift}
-    return {}
+def _new_tmpfs(task: Task, options: bytes) -> Tmpfs:
+    """A tmpfs with ``size=`` (bytes, or with k, m, g), ``mode=``, ``uid=`` and ``gid=``; other options are ignored."""
+    values = dict(option.partition(b"=")[::2] for option in options.split(b","))
+    size = values.get(b"size", b"")
+    shift = _UNITS.get(size[-1:].lower(), 0)
+    digits = size[:-1] if shift else size
+    limit = None
+    if digits and not digits.endswith(b"%"):
+        limit = _number(digits, 10) << shift
+    kernel = task.kernel
+    filesystem = Tmpfs(kernel.memory.page_cache, kernel.clock, limit, _number(values.get(b"mode", b"1777"), 8) & 0o7777)
+    root = filesystem.root
+    root.uid = _number(values[b"uid"], 10) if b"uid" in values else task.creds.fsuid
+    root.gid = _number(values[b"gid"], 10) if b"gid" in values else task.creds.fsgid
+    return filesystem
+
+
+def _number(text: bytes, base: int) -> int:
+    if not text.isdigit() or base == 8 and text.strip(b"01234567"):
+        raise KernelError(Errno.EINVAL)
+    return int(text, base)
 
 
 @syscall("umount2")

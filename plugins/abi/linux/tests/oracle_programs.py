@@ -27,6 +27,7 @@ FILE_PROGRAMS = (
     "file_depth",
     "inotify",
     "plain_calls",
+    "mount_files",
     "mqueue",
     "namespaces",
     "aio",
