@@ -6,15 +6,18 @@ name, replaces the default.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from jefeos.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
     from jefeos.bus.machine import Machine, MachineRequest
     from jefeos.cpu.engine import Engine
     from jefeos.mm.manager import MemoryManager
+    from jefeos.net.wire import Port
     from jefeos.sched.scheduler import Scheduler
     from jefeos.syscall.table import SyscallTable
 
@@ -53,6 +56,14 @@ def jefeos_machine(name: str, request: MachineRequest) -> Machine | None:
     from jefeos.bus.simulated import build_simulated
 
     return build_simulated(request)
+
+
+@hookimpl(trylast=True)
+def jefeos_wires() -> dict[str, Callable[[str, AbstractEventLoop], Port]]:
+    """``stream:PATH`` and ``dgram:LOCAL:PEER``: `jefeos.net.wires.sockets`."""
+    from jefeos.net.wires.sockets import connect_stream, open_datagram_pair
+
+    return {"stream": connect_stream, "dgram": open_datagram_pair}
 
 
 @hookimpl(trylast=True)

@@ -115,6 +115,12 @@ class BootConfig:
     #: Name of the machine that has the devices; None for the simulated one.
     machine: str | None = None
     disks: tuple[DiskSpec, ...] = ()
+    #: The wire of the network card, ``KIND:REST``; None for no card.
+    net: str | None = None
+    #: Model of the network card.
+    nic: str = "e1000"
+    #: Host file that gets what passes on the wire.
+    pcap: str | None = None
     #: False, True (standard error), or the host file to write the system-call trace to.
     trace: bool | str = False
     #: Report counts of system calls, faults and switches at the end.
@@ -206,6 +212,15 @@ def _read_disks(value: Any) -> dict[str, Any]:
     }
 
 
+def _read_net(value: Any) -> dict[str, Any]:
+    spec = _text(value)
+    if spec == "none":
+        return {"net": None}
+    if ":" not in spec:
+        raise ConfigError(f"{spec!r} is not none or KIND:REST, as stream:PATH")
+    return {"net": spec}
+
+
 def _read_init(value: Any) -> dict[str, Any]:
     path = _text(value)
     if not path.startswith("/"):
@@ -281,6 +296,9 @@ OPTIONS: Mapping[str, Callable[[Any], dict[str, Any]]] = {
     "memory_manager": _text_option("memory_manager"),
     "machine": _text_option("machine"),
     "disk": _read_disks,
+    "net": _read_net,
+    "nic": _text_option("nic"),
+    "pcap": _text_option("pcap"),
     "trace": _read_trace,
     "stats": _flag_option("stats"),
     "virtual_time": _flag_option("virtual_time"),

@@ -38,6 +38,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pluggy
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
     from jefeos.bus.driver import Driver
     from jefeos.bus.machine import DiskRequest, Machine, MachineRequest, NicRequest
     from jefeos.bus.simulated import DeviceModel
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from jefeos.cpu.engine import Engine
     from jefeos.kernel import Kernel
     from jefeos.mm.manager import MemoryManager
+    from jefeos.net.wire import Port
     from jefeos.personality import Personality
     from jefeos.proc.process import Process
     from jefeos.sched.scheduler import Scheduler
@@ -166,6 +169,15 @@ def jefeos_network_cards() -> dict[str, Callable[[NicRequest], DeviceModel]]:
     """Models of network cards for the simulated machine, by name: from MAC and wire to a model on the bus.
 
     When: once, if the system is to have devices. Returns: a dict, possibly empty. An error reports the plugin.
+    """
+
+
+@hookspec
+def jefeos_wires() -> dict[str, Callable[[str, AbstractEventLoop], Port]]:
+    """Kinds of wire for ``--net KIND:REST``, by kind: from REST and the event loop to a `jefeos.net.wire.Port`.
+
+    When: once, if the system is to have a network card. Returns: a dict, possibly empty. An error reports the plugin.
+    Opening one may raise ConfigError, which ends the boot.
     """
 
 

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from jefeos.inject.injector import Injector
     from jefeos.inject.spec import Fault
     from jefeos.mm.manager import MemoryManager
+    from jefeos.net.wire import Port
     from jefeos.personality import Personality
     from jefeos.syscall.table import SyscallTable
     from jefeos.syscall.trace import Tracer
@@ -159,6 +160,7 @@ class Kernel:
         self.applets: dict[str, Applet] = {}
         self.devices: DeviceManager | None = None
         self.disks: BlockNodes | None = None
+        self.wire: Port | None = None
         if wants_devices(config):
             start_devices(self)
         self.memory_at_boot = self.memory.free_frames()

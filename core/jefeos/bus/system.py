@@ -15,9 +15,10 @@ from jefeos.errors import BootError, ConfigError, KernelError
 
 if TYPE_CHECKING:
     from jefeos.bus.driver import DeviceManager
-    from jefeos.bus.machine import Machine
+    from jefeos.bus.machine import Machine, NicRequest
     from jefeos.config import BootConfig
     from jefeos.kernel import Kernel
+    from jefeos.net.wire import Port
 
 SIMULATED: Final = "simulated"
 DMA_SHARE: Final = 8
@@ -25,12 +26,13 @@ DMA_SHARE: Final = 8
 MAXIMUM_DMA_BYTES: Final = 16 << 20
 """… but no more than this."""
 _PAGE_SHIFT: Final = 12
+MAC_PREFIX: Final = bytes.fromhex("525400")
 _MEMORY_FOLDER: Final = "/dev/shm"
 
 
 def wants_devices(config: BootConfig) -> bool:
     """Whether the configuration asks for a machine, or for something that needs one."""
-    return config.machine is not None or bool(config.disks)
+    return config.machine is not None or bool(config.disks) or config.net is not None
 
 
 def needs_ram_file(config: BootConfig) -> bool:
@@ -72,6 +74,7 @@ def start_devices(kernel: Kernel) -> None:
         dma_base = kernel.memory.frames.claim_top(dma_bytes >> _PAGE_SHIFT) << _PAGE_SHIFT
     except KernelError as error:
         raise BootError(f"no memory for devices: {error} (see --ram)") from None
+    nics = [_make_nic(kernel, config.net)] if config.net is not None else []
     request = MachineRequest(
         kernel.engine.ram,
         kernel.ram_file.path if kernel.ram_file is not None else None,
@@ -79,6 +82,7 @@ def start_devices(kernel: Kernel) -> None:
         dma_bytes,
         kernel.log,
         disks=[DiskRequest(disk.path, disk.read_only) for disk in config.disks],
+        nics=nics,
         disk_controllers=_named(plugins.collect("jefeos_disk_controllers")),
         network_cards=_named(plugins.collect("jefeos_network_cards")),
     )
@@ -98,6 +102,28 @@ def start_devices(kernel: Kernel) -> None:
         raise
 
 
+def _make_nic(kernel: Kernel, spec: str) -> NicRequest:
+    """The wire and a card for it. Its address is the seed's, of the locally administered ones that QEMU uses."""
+    from jefeos.bus.machine import NicRequest
+
+    kind, _, rest = spec.partition(":")
+    kinds = _named(kernel.plugins.collect("jefeos_wires"))
+    if kind not in kinds:
+        raise ConfigError(f"--net {spec}: no plugin has a wire {kind!r}; there are: none, {', '.join(kinds)}")
+    port: Port = kinds[kind](rest, kernel.loop)
+    if kernel.config.pcap is not None:
+        from jefeos.net.wires.pcap import PcapTee
+
+        try:
+            file = open(kernel.config.pcap, "wb")  # noqa: SIM115
+        except OSError as error:
+            port.close()
+            raise ConfigError(f"--pcap {kernel.config.pcap}: {error.strerror or error}") from None
+        port = PcapTee(port, file, kernel.clock.realtime_ns)
+    kernel.wire = port
+    return NicRequest(kernel.config.nic, MAC_PREFIX + kernel.entropy.bytes(3), port)
+
+
 def stop_devices(kernel: Kernel) -> None:
     """Take the devices from their drivers and end the machine. Idempotent."""
     manager: DeviceManager | None = getattr(kernel, "devices", None)
@@ -106,6 +132,10 @@ def stop_devices(kernel: Kernel) -> None:
         manager.unbind_all()  # disks that go away are flushed by their nodes
         kernel.disks = None
         manager.machine.stop()
+    wire: Port | None = getattr(kernel, "wire", None)
+    if wire is not None:
+        kernel.wire = None
+        wire.close()
 
 
 def _named(found: list[dict[str, Any]]) -> dict[str, Any]:

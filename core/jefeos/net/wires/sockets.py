@@ -218,6 +218,14 @@ def open_datagram(local: str, peer: str, loop: asyncio.AbstractEventLoop) -> Dat
     return _Bound(sock, loop, peer, local)
 
 
+def open_datagram_pair(spec: str, loop: asyncio.AbstractEventLoop) -> DatagramPort:
+    """The same from ``LOCAL:PEER``."""
+    local, separator, peer = spec.partition(":")
+    if not separator or not local or not peer:
+        raise ConfigError(f"dgram:{spec} is not dgram:LOCAL:PEER, the paths of two sockets")
+    return open_datagram(local, peer, loop)
+
+
 class _Bound(DatagramPort):
     """A datagram port that removes its name when it is closed."""
 

@@ -1,0 +1,1 @@
+"""A wire to a tap device of a Linux host."""
