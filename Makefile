@@ -19,6 +19,7 @@ help:
 	@echo 'make boot       set up and boot to a prompt      (ARGS="--root DIR" and so on)'
 	@echo 'make test       set up and run the tests         (ARGS="-k pipe" and so on)'
 	@echo 'make test-long  the tests with their long campaigns'
+	@echo 'make suites     test suites of Debian packages on JefeOS and on the host, a table (half an hour; ARGS=--quick)'
 	@echo 'make bench      run the benchmarks, print a table'
 	@echo 'make scoreboard  what runs as on Linux, beside the host: a table, and build/scoreboard.json (ARGS=calls)'
 	@echo 'make lint       ruff, and mypy (strict on core)'
@@ -54,6 +55,9 @@ bench: $(INSTALLED)
 
 scoreboard: $(INSTALLED)
 	@$(BIN)/python tests/scoreboard $(ARGS)
+
+suites: $(INSTALLED)
+	@cd tests && ../$(BIN)/python -m suites $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

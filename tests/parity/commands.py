@@ -122,6 +122,7 @@ COMMANDS: dict[str, str | list[str]] = {
     "python-asyncio": [PYTHON, "-c", "import asyncio\nasync def main():\n p=await asyncio.create_subprocess_shell('cat; exit 3',stdin=-1,stdout=-1);"
                        " o,_=await p.communicate(b'x'*100000); print(len(o),p.returncode); print(await asyncio.gather(*[asyncio.to_thread(pow,2,i) for i in range(5)]))\n"
                        "asyncio.run(main())"],
+    "affinity-of-init": "taskset -p 1 >/dev/null; echo $?",
     "python-pidfd": [PYTHON, "-c", "import os,signal; d=os.open('/proc/%d'%os.getpid(),os.O_DIRECTORY); signal.pidfd_send_signal(d,15)"],
     "python-float": [PYTHON, "-c", "import math; print(math.pi**0.5, 0.1+0.2, math.sin(1e10), float('1e-310'), 2.5.__round__())"],
     "python-traceback": [PYTHON, "-c", "def f(): raise ValueError('x')\nf()"],

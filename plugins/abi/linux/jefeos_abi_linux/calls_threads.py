@@ -410,7 +410,8 @@ def sched_getaffinity(task: Task, tid: Int, length: UInt, mask: UserPtr) -> int:
     """sched_getaffinity(2): gives the length of the mask written."""
     if length * 8 < 1 or length & 7:
         raise KernelError(Errno.EINVAL)
-    find_task(task, tid)
+    if tid not in task.kernel.processes.processes:  # the kernel's own init has no thread, but is there
+        find_task(task, tid)
     task.mm.write(mask, (1).to_bytes(CPU_MASK_BYTES, "little"))
     return CPU_MASK_BYTES
 
