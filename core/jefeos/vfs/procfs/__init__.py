@@ -10,6 +10,7 @@
 * `memory`      maps and what follows from it; `smaps` counts pages
 * `details`     the smaller files of a process: ns, mem, schedstat, syscall
 * `mounts`      the mount table
+* `locks`       the table of file locks
 * `sysfs`       a minimal /sys, built of the same nodes
 """
 

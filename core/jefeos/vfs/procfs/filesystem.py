@@ -3,7 +3,7 @@
 Nothing is cached: names come and go with processes. "Caller" is the task on the CPU; for path calls of the kernel
 itself there is none, then ``self`` leads nowhere and everything may be inspected.
 
-Does not do: hidepid, /proc/net, namespaces, /proc/PID/mem, /proc/PID/smaps, writing to most of /proc/sys.
+Does not do: hidepid, /proc/net; most of what is written to /proc/sys is only remembered.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from jefeos.vfs.flags import S_IFDIR, S_IFREG, FilesystemMagic
 from jefeos.vfs.inode import DirEntry, Filesystem, FilesystemStat, Inode, OpenContext
 from jefeos.vfs.path import Path
 from jefeos.vfs.procfs import sysctl
+from jefeos.vfs.procfs.locks import locks
 from jefeos.vfs.procfs.nodes import ProcDirectory, ProcFile, ProcLink, ProcNode
 from jefeos.vfs.procfs.processes import TaskDirectory
 from jefeos.vfs.procfs.system import SystemText
@@ -92,6 +93,7 @@ class ProcFilesystem(Filesystem):
             b"filesystems": text.filesystems,
             b"interrupts": text.interrupts,
             b"loadavg": text.loadavg,
+            b"locks": lambda: locks(self.kernel),
             b"softirqs": text.softirqs,
             b"meminfo": text.meminfo,
             b"modules": lambda: b"",

@@ -42,7 +42,7 @@ _CACHE = {
 _TREE: dict[str, Any] = {
     "block": {},
     "bus": {},
-    "class": {"block": {}, "graphics": {}, "input": {}, "mem": {}, "net": {}, "tty": {}},
+    "class": {"block": {}, "graphics": {}, "input": {}, "mem": {}, "net": {}, "power_supply": {}, "tty": {}},
     "dev": {"block": {}, "char": {}},
     "devices": {
         "system": {

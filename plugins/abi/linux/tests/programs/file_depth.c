@@ -29,5 +29,13 @@ int main(void) {
     struct statx sx; T(statx(d, "m", 0, STATX_TYPE, &sx)); printf("%x\n", sx.stx_attributes & STATX_ATTR_MOUNT_ROOT); T(statx(d, "", 0, 0, &sx)); T(statx(d, "", AT_EMPTY_PATH, 0, &sx)); T(statx(p[0], "", AT_EMPTY_PATH, 0x7ff, &sx)); printf("%o\n", sx.stx_mode); T(statx(d, "l", AT_SYMLINK_NOFOLLOW, 0x7ff, &sx)); printf("%o\n", sx.stx_mode); T(statx(d, "f", 0x6000, 0, &sx)); T(statx(d, "f", 0x10000, 0, &sx)); T(syscall(SYS_statx, d, "f", 0, 0x80000000, &sx)); T(statx(d, "f", 0, 0, (void *)16)); T(statx(99, "f", 0, 0, &sx));
     /* flock and OFD locks */
     int l1 = open("lock", O_CREAT | O_RDWR, 0600), l2 = open("lock", O_RDWR); T(flock(l1, LOCK_SH)); T(flock(l2, LOCK_SH | LOCK_NB)); T(flock(l2, LOCK_EX | LOCK_NB)); T(flock(l1, LOCK_UN)); T(flock(l2, LOCK_EX | LOCK_NB)); T(flock(l1, 99)); T(flock(99, LOCK_SH)); T(flock(p[0], LOCK_SH)); struct flock fl = {F_WRLCK, SEEK_SET, 0, 10, 0}, g; T(fcntl(l1, F_OFD_SETLK, &fl)); T(fcntl(l2, F_OFD_SETLK, &fl)); g = fl; T(fcntl(l2, F_OFD_GETLK, &g)); printf("%d %ld %ld %d\n", g.l_type, (long)g.l_start, (long)g.l_len, g.l_pid); T(fcntl(l1, F_SETLK, &fl)); g = fl; T(fcntl(l2, F_GETLK, &g)); printf("%d %d\n", g.l_type, g.l_pid); fl.l_pid = 5; T(fcntl(l1, F_OFD_SETLK, &fl)); fl.l_pid = 0; fl.l_type = 77; T(fcntl(l1, F_SETLK, &fl)); fl = (struct flock){F_RDLCK, SEEK_END, -100, 5, 0}; T(fcntl(l1, F_SETLK, &fl)); fl = (struct flock){F_RDLCK, SEEK_SET, 100, -50, 0}; T(fcntl(l1, F_SETLK, &fl)); fflush(stdout); if (!fork()) { g = (struct flock){F_WRLCK, SEEK_SET, 60, 10, 0}; T(fcntl(l1, F_GETLK, &g)); printf("%d %ld %ld %d\n", g.l_type, (long)g.l_start, (long)g.l_len, g.l_pid == getppid()); fflush(stdout); _exit(0); } wait(NULL);
+    T(flock(l2, LOCK_UN)); T(flock(l2, LOCK_SH)); const char *kinds[] = {"POSIX", "OFDLCK", "FLOCK"};
+    for (int i = 0; i < 3; i++) {
+        FILE *table = fopen("/proc/locks", "r"); char line[300], k[20], t[20], from[30], to[30]; int pid;
+        while (fgets(line, 300, table))
+            if (sscanf(line, "%*s %19s %*s %19s %d %*s %29s %29s", k, t, &pid, from, to) == 5 && !strcmp(k, kinds[i]) && (pid == getpid() || i == 1))
+                printf("lock %s %s %s %s\n", k, t, from, to);
+        fclose(table);
+    }
     chdir("/"); umount2(cwd, MNT_DETACH); umount2(cwd, MNT_DETACH); return 0;
 }
