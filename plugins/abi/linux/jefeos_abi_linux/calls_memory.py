@@ -95,7 +95,7 @@ def mmap(
             raise KernelError(Errno.EOVERFLOW)
         mapping, may_write = _file_mapping(file, prot, shared)
     if flags & MAP_32BIT and not fixed:
-        address = _find_low_gap(mm, length)
+        address = _find_low_gap(mm, address & ~PAGE_MASK, length)
     start = mm.map(
         address & ~PAGE_MASK,
         length,
@@ -145,8 +145,10 @@ def _file_mapping(file: File, prot: int, shared: bool) -> tuple[object, bool]:
     return file.mapping, file.writable or not shared
 
 
-def _find_low_gap(mm: AddressSpace, length: int) -> int:
-    """A free range below 2 GiB. Raises ENOMEM."""
+def _find_low_gap(mm: AddressSpace, hint: int, length: int) -> int:
+    """A free range below 2 GiB, at the hint if it is free there. Raises ENOMEM."""
+    if hint and hint + length <= LOW_END and all(vma.end <= hint or vma.start >= hint + length for vma in mm.vmas):
+        return hint
     start = LOW_START
     for vma in mm.vmas:
         if vma.end <= start:

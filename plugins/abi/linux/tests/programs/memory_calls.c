@@ -69,5 +69,9 @@ int main(void) {
     E(S(membarrier, 3, 0, 0));
     E(S(pkey_free, 5));
     E(S(remap_file_pages, m, 4096, 1, 0, 0));
+    char *low = mmap((void *)0x50000000, 1 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+    printf("a low hint %d\n", low == (char *)0x50000000);
+    char *taken = mmap((void *)0x50001000, 1 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+    printf("taken %d\n", taken < (char *)0x80000000 && (taken >= low + (1 << 20) || taken + (1 << 20) <= low));
     return 0;
 }
