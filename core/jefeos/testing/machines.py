@@ -81,6 +81,19 @@ def plugin_machine(
     return machine
 
 
+def plugin_drivers(name: str) -> list[Driver]:
+    """The drivers of the installed plugins that are called ``name``. Raises ConfigError if there is none."""
+    found = [
+        driver
+        for drivers in load_plugins(BootConfig(strict=True)).collect("jefeos_drivers")
+        for driver in drivers
+        if driver.name == name
+    ]
+    if not found:
+        raise ConfigError(f"no plugin has a driver {name!r}")
+    return found
+
+
 def start(
     machine: Machine, drivers: Iterable[Driver], loop: asyncio.AbstractEventLoop | None = None
 ) -> DeviceManager:

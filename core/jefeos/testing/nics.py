@@ -21,6 +21,7 @@ from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+import pytest
 from attrs import define, field
 
 from jefeos.bus.driver import DeviceManager, Driver
@@ -99,6 +100,10 @@ class NetDriverConformance:
     """Frames each way in the longest test."""
     burst = 32
     """Frames that are sent before the other side gets a turn."""
+    reports_link = True
+    """Whether the driver can see that the wire was pulled out (QEMU's 21143 always says that it is in)."""
+    counts_drops = True
+    """Whether the hardware tells how many frames it lost (QEMU's 21143 does not)."""
     drops_when_full = True
     """Whether the hardware loses frames when it has no descriptor (QEMU holds them back instead)."""
 
@@ -231,6 +236,9 @@ class NetDriverConformance:
         self.run(test)
 
     def test_the_link_goes_down_and_comes_up(self) -> None:
+        if not self.reports_link:
+            pytest.skip("this hardware does not tell")
+
         async def test(rig: NicRig) -> None:
             heard: list[bool] = []
             rig.nic.link_changed = heard.append
@@ -258,11 +266,14 @@ class NetDriverConformance:
             frames = [frame_to(MAC, 100, generator) for _ in range(2000)]
             for frame in frames:
                 rig.peer.send(frame)  # all in one go: the driver gets no turn in between
-            assert await rig.until(lambda: rig.nic.statistics.rx_fifo_errors > 0 or len(rig.received) == len(frames))
-            await rig.settle()
-            lost = rig.nic.statistics.rx_fifo_errors
-            assert len(rig.received) + lost == len(frames)
+            if self.drops_when_full:
+                assert await rig.until(lambda: bool(rig.received))
+                await rig.settle()
+            else:
+                assert await rig.until(lambda: len(rig.received) == len(frames))
+            lost = len(frames) - len(rig.received)
             assert bool(lost) is self.drops_when_full
+            assert rig.nic.statistics.rx_fifo_errors == lost or not self.counts_drops
             rest = iter(frames)
             assert all(frame in rest for frame in rig.received), "reordered"
             rig.received.clear()
@@ -327,7 +338,8 @@ class NetDriverConformance:
                 await rig.send(out)
                 rig.peer.send(back)
                 assert await rig.until(lambda: bool(rig.arrived and rig.received))
-                assert (rig.arrived, rig.received) == ([out], [back])
+                # What came while nobody was there may have been kept somewhere on the way.
+                assert (rig.arrived, rig.received[-1:]) == ([out], [back])
 
         self.run(test)
 

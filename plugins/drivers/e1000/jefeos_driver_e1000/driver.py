@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from jefeos.bus.driver import DeviceContext, Driver, PciMatch
 from jefeos.bus.pci import Command
 from jefeos.errors import Errno, KernelError
-from jefeos.net.device import ETHERNET_HEADER_BYTES, Features, NetDevice, Offload
+from jefeos.net.device import ETHERNET_HEADER_BYTES, MINIMUM_FRAME_BYTES, Features, NetDevice, Offload
 
 from jefeos_driver_e1000 import registers as r
 from jefeos_driver_e1000.rings import ReceiveRing, TransmitRing
@@ -53,8 +53,7 @@ class E1000(NetDevice):
         self._start()
         context.connect_interrupt(self.interrupt)
         self.registers.write32(_IMS, _WANTED_CAUSES)
-        self.registers.read32(r.Register.STATUS)
-        self._look_at_link()
+        self._look_at_link()  # which also flushes the writes
 
     # -- NetDevice --
 
@@ -70,6 +69,8 @@ class E1000(NetDevice):
         if not self.link_up:
             self.statistics.tx_dropped += 1
             return True
+        if length < MINIMUM_FRAME_BYTES:  # the card pads by itself (TCTL.PSP), but QEMU's does not
+            frame = bytes(frame).ljust(MINIMUM_FRAME_BYTES, b"\0")
         if not self.tx.put(self.registers, frame, offload):
             self.statistics.tx_dropped += 1
             self._wait_for_room()
@@ -81,6 +82,7 @@ class E1000(NetDevice):
     def set_promiscuous(self, on: bool) -> None:
         self._promiscuous = on
         self._write_receive_control()
+        self._flush_writes()
 
     def set_multicast(self, addresses: Iterable[bytes]) -> None:
         table = [0] * r.MTA_WORDS
@@ -89,6 +91,7 @@ class E1000(NetDevice):
             table[word] |= 1 << bit
         for index, value in enumerate(table):
             self.registers.write32(r.Register.MTA + 4 * index, value)
+        self._flush_writes()
 
     # -- interrupts --
 
@@ -212,6 +215,10 @@ class E1000(NetDevice):
         self.registers.write32(
             r.Register.RCTL, r.RCTL_ENABLE | r.RCTL_BROADCAST | r.RCTL_STRIP_CRC | promiscuous
         )
+
+    def _flush_writes(self) -> None:
+        """Writes may be posted: once something was read, they have arrived."""
+        self.registers.read32(r.Register.STATUS)
 
     def _look_at_link(self) -> None:
         up = bool(self.registers.read32(r.Register.STATUS) & r.STATUS_LINK_UP)

@@ -219,10 +219,12 @@ class Tulip(NetDevice):
     def _set_mode(self, mode: int) -> None:
         self._mode = mode
         self.registers.write32(r.Csr.OPERATION_MODE, mode)
+        self.registers.read32(_STATUS)
 
     def _send_setup_frame(self) -> None:
         if not self._put(r.pack_setup_frame([self.mac, _BROADCAST, *self._groups]), r.TX_SETUP):
             self.context.log.warning("no room for a setup frame: filters stay as they were")
+        self.registers.read32(_STATUS)  # writes may be posted: now they have arrived
 
     def _put(self, frame: bytes | memoryview, control: int) -> bool:
         """Hand a frame to the card; False if the chain is full. HOT."""
