@@ -38,13 +38,13 @@ bash -c 'set -m; (kill -STOP $BASHPID; echo resumed) & wait %1; bg %1; wait %1; 
 #= fg
 bash -c 'set -m; (sleep 0.1; echo done; exit 5) & fg %1; echo $?; fg' 2>/dev/null; echo $?
 #= jobs
-sleep 5 & jobs | grep -c Running; jobs -p | grep -cx $!; kill $!; wait $! 2>/dev/null; echo $?
+sleep 5 & jobs > list; grep -c Running list; jobs -p > list; grep -cx $! list; kill $!; wait $! 2>/dev/null; echo $?
 #= cd
 mkdir -p d/e; ln -s d/e l; cd l; pwd | sed 's,.*/u-cd,,'; cd -P .; pwd | sed 's,.*/u-cd,,'; cd - >/dev/null; cd ../; pwd | sed 's,.*/u-cd,,'; cd missing 2>/dev/null; echo $?
 #= command
 command -v cd sh; command -V true >/dev/null; echo $?; true() { false; }; command true; echo $?; command -p ls -d /; command ./none 2>/dev/null; echo $?
 #= fc
-bash --norc -c 'set -o history; history -s "echo one"; history -s "echo two"; fc -l -1; fc -s one' 2>&1 | sed 's/^[0-9]*//'
+printf 'set -o history\necho one\necho two\nfc -l 1 2\nfc -ln 2 1\nfc -s one=uno 1\nfc -s none\n' | bash --norc 2>&1
 #= getopts
 set -- -a -b val -x rest; while getopts :ab: o; do echo "$o ${OPTARG-}"; done; echo $OPTIND; shift $((OPTIND - 1)); echo $1
 #= hash

@@ -53,15 +53,18 @@ i=$(ipcmk -S 2 | sed 's/.*: //'); ipcrm -s $i; echo $?; ipcrm -s $i 2>/dev/null;
 #= locale
 locale; locale charmap; locale -k decimal_point; locale -a | grep -c '^C$'
 #= localedef
-localedef -c -i POSIX -f ANSI_X3.4-1968 ./x_X >/dev/null 2>&1; echo $?; localedef --help | head -1 | cut -c1-5
+printf 'LC_MESSAGES\nyesexpr "^[yYjJ]"\nnoexpr "^[nN]"\nEND LC_MESSAGES\n' > source
+localedef -c -i ./source ./out 2>/dev/null; echo $?; ls out | wc -l; cksum < out/LC_MESSAGES/SYS_LC_MESSAGES
 #= logger
-logger -s -t tag --no-act 'a message' 2>&1 | sed 's/^<[0-9]*>.* tag:/tag:/'; logger --no-act x; echo $?
+logger -s -t tag --no-act --socket-errors=off 'a message' 2>&1 | sed 's/^<\([0-9]*\)>.* tag:/\1 tag:/'
+logger -s -p mail.err --no-act --socket-errors=off x 2>&1 | cut -d'>' -f1; logger -p no.such x 2>/dev/null; echo $?
 #= logname
 logname >/dev/null 2>&1; echo $((!!$?))
 #= lp
 lp -V 2>/dev/null; lp missing 2>/dev/null; echo $?
 #= mailx
-mailx -V 2>/dev/null | head -c 0; echo | mailx -H -f /dev/null 2>&1; echo $?
+printf 'From a@b Thu Jan  1 00:00:00 2024\nFrom: a@b\nSubject: hello\n\nbody text\n\n' > box
+printf 'p 1\ns 1 saved\nx\n' | mailx -N -f box | grep -e hello -e body; grep -c Subject saved; mailx -f missing < /dev/null >/dev/null 2>&1; echo $?
 #= make
 printf 'all: b\n\t@echo made $@ $(V)\nb: a\n\tcp $< $@\n.PHONY: all\n' > Makefile; echo x > a; make; make V=2; make -n b; make missing 2>/dev/null; echo $?; printf 'f:\n\tfalse\n' | make -f - 2>/dev/null; echo $?
 #= man

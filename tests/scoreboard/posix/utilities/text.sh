@@ -69,7 +69,7 @@ printf 'one two\nthree\n' > f; wc f; wc -l f f; wc -c < f; printf '\303\251' | w
 #= xargs
 seq 5 | xargs -n 2 echo; printf 'a b\0c' | xargs -0 -n1 echo; echo x | xargs -I{} echo '<{}>'; echo 1 2 | xargs -t echo 2>&1; echo a | xargs false; echo $?; echo a | xargs ./missing 2>/dev/null; echo $?; printf '"a b" c\\ d' | xargs -n 1
 #= yacc
-printf '%%{\n#include <stdio.h>\n#include <ctype.h>\nint yylex(void) { int c = getchar(); return c == EOF ? 0 : c; }\nvoid yyerror(const char *s) { puts(s); }\n%%}\n%%left '"'+'"'\n%%%%\ntop: sum { printf("%%%%d\\n", $1); };\nsum: digit | sum '"'+'"' digit { $$ = $1 + $3; };\ndigit: '"'1'"' { $$ = 1; } | '"'2'"' { $$ = 2; };\n%%%%\nint main(void) { return yyparse(); }\n' > y.y; yacc y.y 2>/dev/null; gcc -w y.tab.c -o y && printf '1+2+2' | ./y; printf '1++' | ./y; echo $?
+printf '%%{\n#include <stdio.h>\n#include <ctype.h>\nint yylex(void) { int c = getchar(); return c == EOF ? 0 : c; }\nvoid yyerror(const char *s) { puts(s); }\n%%}\n%%left '"'+'"'\n%%%%\ntop: sum { printf("%%d\\n", $1); };\nsum: digit | sum '"'+'"' digit { $$ = $1 + $3; };\ndigit: '"'1'"' { $$ = 1; } | '"'2'"' { $$ = 2; };\n%%%%\nint main(void) { return yyparse(); }\n' > y.y; yacc y.y 2>/dev/null; gcc -w y.tab.c -o y && printf '1+2+2' | ./y; printf '1++' | ./y; echo $?
 #= expr
 expr 3 + 4 \* 2; expr abc : 'a\(.\)'; expr length hello; expr 5 \> 10; echo $?; expr a = a; expr 1 / 0 2>/dev/null; echo $?; expr '' \| default
 #= gencat
