@@ -10,6 +10,7 @@ listed one that does not occur any more is *gone*. Both make the tests fail.
 
 from __future__ import annotations
 
+import os
 import tempfile
 import tomllib
 from collections.abc import Callable, Iterable
@@ -93,6 +94,8 @@ def run_suite(
     """Run the cases of a suite, or ``only`` those. What it needs and lacks is said in the outcome."""
     outcome = Outcome(name)
     try:
+        if os.geteuid() != 0:
+            raise Unavailable("needs root on the host, to run tests as root and as nobody")
         cases = SUITES[name]()
     except Unavailable as reason:
         outcome.unavailable = str(reason)
@@ -105,19 +108,20 @@ def run_suite(
         Path(scratch).chmod(0o755)
         system = boot()
         for case in cases:
-            _run_case(case, Path(scratch), system, known, outcome)
+            run_case(case, Path(scratch), system, known, outcome)
             progress(f"{name}/{case.name}")
         outcome.problems += finish(system)
     return outcome
 
 
-def _run_case(case: Case, scratch: Path, system: Any, known: list[Known], outcome: Outcome) -> None:
+def run_case(case: Case, scratch: Path, system: Any, known: list[Known], outcome: Outcome) -> None:
+    """Run a case as often as it takes, and add what it has shown to the outcome."""
     seen_host: dict[str, set[Result]] = {}
     seen_ours: dict[str, set[Result]] = {}
     first: list[Difference] = []
     remaining: list[Difference] = []
     for attempt in range(TRIES):
-        host, ours = both(case, scratch, system)
+        host, ours = both(case, scratch / str(attempt), system)
         for seen, side in ((seen_host, host), (seen_ours, ours)):
             for test, result in side.results.items():
                 seen.setdefault(test, set()).add(result)

@@ -144,7 +144,7 @@ def on_jefeos(case: Case, folder: Path, system: System) -> Side:
     seconds = time.monotonic() - start
     output = system.read_file(f"{folder}.out").decode(errors="backslashreplace")
     system.run(["/bin/rm", "-rf", str(folder), f"{folder}.out"])
-    return _side(case, output, status, seconds)
+    return _side(case, output.replace(str(folder), "FOLDER"), status, seconds)
 
 
 def on_host(case: Case, folder: Path) -> Side:
@@ -166,11 +166,16 @@ def on_host(case: Case, folder: Path) -> Side:
         process.wait()
     seconds = time.monotonic() - start
     output = Path(f"{folder}.out").read_text(errors="backslashreplace")
-    return _side(case, output, status, seconds)
+    return _side(case, output.replace(str(folder), "FOLDER"), status, seconds)
 
 
 def both(case: Case, scratch: Path, system: System) -> tuple[Side, Side]:
-    """What a case does on the host and on JefeOS."""
+    """What a case does on the host and on JefeOS, in ``scratch``.
+
+    A second run of the case needs another scratch folder: in the eyes of JefeOS, which removed what it made, the
+    first one's folder is gone, whatever the host puts there.
+    """
+    scratch.mkdir(mode=0o755, exist_ok=True)
     folder = prepare(case, scratch)
     try:
         ours = on_jefeos(case, folder, system)
