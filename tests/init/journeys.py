@@ -87,6 +87,24 @@ def signals_to_init_restart(root: str, signal: str) -> None:
         assert terminal.wait() == 0
 
 
+def inittab_read_again_and_init_started_anew(root: str) -> None:
+    """SIGHUP makes init read its table again, SIGQUIT its ``restart`` line. The inittab is `roots.INITTAB`."""
+    with boot(root) as terminal:
+        log_in(terminal)
+        terminal.type("echo '::respawn:/bin/sleep 777' >>/etc/inittab; kill -HUP 1; sleep 1; pgrep -l -x sleep\r")
+        terminal.expect(" sleep\r\n")
+        terminal.type("kill -KILL $(pgrep -x sleep); sleep 2; pgrep -x sleep | wc -l\r")
+        terminal.expect("\n1\r\n")
+        terminal.type("kill -QUIT 1\r")
+        terminal.expect("shutdown-ran")
+        terminal.expect("sysinit-ran")  # by the new one
+        log_in(terminal)
+        terminal.type("cat /proc/1/cmdline | tr '\\0' ' '; poweroff\r")
+        terminal.expect("/sbin/init ")
+        terminal.expect("jefeos: power down")
+        assert terminal.wait() == 0
+
+
 def first_login_of_an_unchanged_archive(root: str) -> None:
     """Its inittab names OpenRC, which is not in the archive, and terminals that this machine does not have."""
     with boot(root) as terminal:
@@ -97,6 +115,7 @@ def first_login_of_an_unchanged_archive(root: str) -> None:
 Journey = Callable[[str], None]
 JOURNEYS: Final[dict[str, tuple[str, Journey]]] = {
     "login, respawn, poweroff": ("inittab", login_respawn_orphans_and_poweroff),
+    "inittab read again, init anew": ("inittab", inittab_read_again_and_init_started_anew),
     "askfirst, reboot, halt": ("asking", askfirst_job_control_restart_and_halt),
     "SIGTERM to init": ("asking", lambda root: signals_to_init_restart(root, "TERM")),
     "SIGINT to init": ("asking", lambda root: signals_to_init_restart(root, "INT")),

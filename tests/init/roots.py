@@ -11,6 +11,7 @@ INITTAB = b"""\
 ::sysinit:/bin/echo sysinit-ran
 ::wait:/bin/echo wait-ran
 ::respawn:/sbin/getty 38400 console
+::restart:/sbin/init
 ::ctrlaltdel:/sbin/reboot
 ::shutdown:/bin/echo shutdown-ran
 """

@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -22,6 +23,14 @@ def progress(text: str) -> None:
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
+def _listen_to_all_signals() -> None:
+    """Who starts this in the background or under nohup has signals ignored, and the programs on the host, unlike those
+    on JefeOS, would inherit that. A handler that does nothing is not inherited."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make scoreboard ARGS=...", description="Run the scoreboards.")
     parser.add_argument("boards", nargs="*", metavar="BOARD", help=f"{', '.join(BOARDS)} (default: all)")
@@ -35,6 +44,7 @@ def main() -> int:
     if options.show is not None:
         show(json.loads(options.show.read_text(encoding="utf-8")), every_row=options.every_row)
         return 0
+    _listen_to_all_signals()
     logging.getLogger("jefeos").setLevel(logging.CRITICAL)  # what programs die of is in the rows
     document = run_boards(options.boards or list(BOARDS), progress)
     progress("")

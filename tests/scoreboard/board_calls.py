@@ -38,6 +38,7 @@ from comparing import NO, YES, Evidence, Verdict, board, row
 from programs_build import build
 from sides import NEEDED, Sides
 
+TITLE: Final = "Linux x86-64 calls that succeeded in a program that agreed with the host"
 UNTESTED, REFUSED = "untested", "refused"
 NEVER_ENDS: Final = ("exit", "exit_group")
 ONLY_ERRORS: Final = ("pause", "rt_sigsuspend")
@@ -70,7 +71,7 @@ def calls_board(
         "runs_compared": evidence.runs,
         "runs_agreed": evidence.agreed,
     }
-    return board("Linux x86-64 calls that succeeded in a program that agreed with the host", rows, figures=figures)
+    return board(TITLE, rows, figures=figures, disagreed=evidence.disagreed)
 
 
 def _numbers(table: SyscallTable) -> list[tuple[str, int]]:

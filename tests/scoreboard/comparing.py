@@ -42,6 +42,8 @@ class Evidence:
 
     succeeded: dict[str, list[str]] = field(factory=dict)
     made: dict[str, list[str]] = field(factory=dict)
+    disagreed: dict[str, str] = field(factory=dict)
+    """Runs that did something else than on the host, and what."""
     runs: int = 0
     agreed: int = 0
 
@@ -66,6 +68,12 @@ class Evidence:
             last = expected.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
             return Verdict(NOT_RUN, _cut(f"does not work on the host: {' '.join(last)}"))
         self.runs += 1
+        verdict = self._judge(name, system, expected, on_jefeos)
+        if verdict.state == NO:
+            self.disagreed[name] = verdict.detail
+        return verdict
+
+    def _judge(self, name: str, system: System, expected: Any, on_jefeos: Callable[[], Any]) -> Verdict:
         before = system.statistics()
         try:
             outcome = on_jefeos()

@@ -23,6 +23,8 @@ def show(document: dict[str, Any], *, every_row: bool = False) -> None:
     for name, board in boards.items():
         if "figures" in board:
             _line(name, (f"{key} {value}" for key, value in board["figures"].items()))
+        for run, detail in board.get("disagreed", {}).items():
+            print(f"{name}: no evidence from {run}: {detail}")
         if "complete" in board:
             _line(name, (f"{tier} {YES if whole else 'no'}" for tier, whole in board["complete"].items()))
         _details(name, board, every_row)

@@ -70,7 +70,7 @@ def test_a_job_is_what_its_run_gave(work: tuple[dict[str, Any], Evidence]) -> No
     assert "did not end within 5 s" in rows(board)["hangs"]["detail"]
     assert rows(board)["lacking"]["detail"] == "not installed: no-such-program-here"
     assert (board["total"], board["yes"], board["counts"]) == (5, 1, {YES: 1, NO: 3, NOT_RUN: 1})
-    assert (evidence.runs, evidence.agreed) == (4, 1)
+    assert (evidence.runs, evidence.agreed, set(evidence.disagreed)) == (4, 1, {"differs", "status", "hangs"})
     proofs = {name for names in evidence.succeeded.values() for name in names}
     assert proofs == {"agrees"}  # what disagreed proves nothing
 
