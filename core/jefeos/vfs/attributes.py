@@ -194,6 +194,8 @@ def _require_xattr(task: Actor, inode: Inode, name: bytes, access: int) -> None:
     """xattr(7): user.* follows the file's permissions, trusted.* is for the privileged user."""
     if not 0 < len(name) <= _XATTR_NAME_MAX:
         raise KernelError(Errno.ERANGE)
+    if name in (b"user.", b"trusted.", b"security."):
+        raise KernelError(Errno.EINVAL)
     if name.startswith(b"user."):
         if not (inode.is_regular or inode.is_directory):
             raise KernelError(Errno.EPERM if access == W_OK else Errno.ENODATA)

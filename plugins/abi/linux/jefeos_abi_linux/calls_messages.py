@@ -256,7 +256,9 @@ def _message_received(
         release_files(files)
         raise
     ended = message.sender[0] == -1
-    identity = message.sender if receiver.pass_credentials and not ended else None
+    identity = message.sender if receiver.pass_credentials else None
+    if identity is not None and ended:  # the end of a stream comes from nobody
+        identity = (0, 0, 0) if receiver.kind == SOCK_STREAM else None
     cloexec = bool(flags & MSG_CMSG_CLOEXEC)
     header.msg_controllen, out_flags = give_control(
         task, files, identity, header.msg_control, header.msg_controllen, cloexec=cloexec

@@ -34,8 +34,10 @@ FILE_PROGRAMS = (
 )
 """About files; each runs in an empty folder."""
 PROCESS_PROGRAMS = (
+    "depth",
     "futex2",
     "handlers",
+    "identity_ipc",
     "ipc",
     "memory_calls",
     "process_calls",
