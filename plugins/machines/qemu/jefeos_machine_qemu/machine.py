@@ -29,7 +29,7 @@ from jefeos_machine_qemu.qmp import QmpChannel
 from jefeos_machine_qemu.qtest import QtestChannel
 from jefeos_machine_qemu.region import Decoding, QemuRegion
 from jefeos_machine_qemu.watch import Watcher
-from jefeos_machine_qemu.wire import DatagramBridge, QemuUserPort, datagram_pair
+from jefeos_machine_qemu.wire import DatagramBridge, datagram_pair
 
 if TYPE_CHECKING:
     import asyncio
@@ -142,15 +142,15 @@ class QemuMachine(Machine):
         ]
         ports = []
         for number, nic in enumerate(request.nics):
-            if isinstance(nic.port, QemuUserPort):
-                netdev = f"user,id=net{number},restrict={'on' if nic.port.restricted else 'off'}"
-            else:
+            netdev = getattr(nic.port, "qemu_netdev", None)
+            if netdev is None:
                 end, other = self._kept(datagram_pair())
                 ports.append((end, nic.port))
                 inherited.append(other)
-                netdev = f"dgram,id=net{number},local.type=fd,local.str={other.fileno()}"
-            device = f"{nic.model},id=nic{number},netdev=net{number},mac={nic.mac.hex(':')}"
-            arguments += ["-netdev", netdev, "-device", f"{device},romfile=,addr={FIRST_NIC_SLOT + number:#x}"]
+                netdev = f"dgram,local.type=fd,local.str={other.fileno()}"
+            place = f"id=nic{number},netdev=net{number},addr={FIRST_NIC_SLOT + number:#x}"
+            arguments += ["-netdev", f"{netdev},id=net{number}"]
+            arguments += ["-device", f"{nic.model},{place},mac={nic.mac.hex(':')},romfile="]
         self._process = QemuProcess(arguments, inherited)
         for end in inherited:
             self._sockets.remove(end)
@@ -161,7 +161,7 @@ class QemuMachine(Machine):
             raise BootError(f"--machine qemu: {self._cause(str(error))}") from error
         self._process.started()
         self._watcher.add(ours, self.qtest.receive_waiting)
-        self.bridges = [DatagramBridge(end, port, self._watcher) for end, port in ports]
+        self.bridges = [DatagramBridge(end, port, self._watcher, self.qtest.settle) for end, port in ports]
         for number, nic in enumerate(request.nics):
             self._follow_link(number, nic.port)
 
@@ -261,6 +261,7 @@ class QemuMachine(Machine):
 
     def unplug(self, location: Location) -> None:
         """Surprise removal of a network card: it no longer answers, and no driver was told. Raises KernelError."""
+        self.qtest.settle()
         self.qmp.execute("device_del", id=f"nic{location.device - FIRST_NIC_SLOT}")
         self.qtest.ask(b"outl %#x %#x\n" % (EJECT_PORT, 1 << location.device))
         self._decoding_of(location).is_on = False
@@ -278,6 +279,7 @@ class QemuMachine(Machine):
         def set_link(up: bool) -> None:
             if self._stopping or self.qtest.ended:
                 return
+            self.qtest.settle()
             try:
                 self.qmp.execute("set_link", name=f"net{number}", up=up)
             except KernelError as error:

@@ -5,7 +5,8 @@
 
 Answers come in the order of the commands. A write is posted: its command goes out at once and its answer is passed
 over whenever it comes; a read waits for its own. Several reads go out together and are answered together, which costs
-a tenth of one by one. No more than POSTED_LIMIT answers are ever left unread: QEMU would stop in the middle of one.
+a tenth of one by one. What reaches QEMU by another socket could overtake a posted write: `settle` comes before it.
+No more than POSTED_LIMIT answers are ever left unread: QEMU would stop in the middle of one.
 
 The channel ends with the first error: the socket closed, no answer for ANSWER_TIMEOUT_S, a line that is not of the
 protocol. Then `ended` says why, `on_end` was told once, reads give None and writes are lost. Nothing here raises.
@@ -60,7 +61,7 @@ class QtestChannel:
         if self.ended:
             return
         if self._posted >= POSTED_LIMIT:
-            self._settle()
+            self.settle()
         self._posted += 1
         self._send(command)
 
@@ -71,7 +72,7 @@ class QtestChannel:
             if self.ended:
                 return
             if self._posted + len(batch) > POSTED_LIMIT:
-                self._settle()
+                self.settle()
             self._posted += len(batch)
             self._send(b"".join(batch))
 
@@ -106,15 +107,16 @@ class QtestChannel:
         if not self.ended:
             self._receive(socket.MSG_DONTWAIT)
 
+    def settle(self) -> None:
+        """Wait until every posted command is done."""
+        while self._posted and not self.ended:
+            self._receive()
+
     def end(self, reason: str) -> None:
         """Use the channel no more."""
         if not self.ended:
             self.ended = reason
             self._on_end(reason)
-
-    def _settle(self) -> None:
-        while self._posted and not self.ended:
-            self._receive()
 
     def _send(self, data: bytes) -> None:
         try:

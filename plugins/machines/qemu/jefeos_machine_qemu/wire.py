@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import socket
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from jefeos.net.device import Offload
@@ -34,7 +35,8 @@ class QemuUserPort(Port):
 
     def __init__(self, restricted: bool = False) -> None:
         super().__init__()
-        self.restricted = restricted
+        self.qemu_netdev = f"user,restrict={'on' if restricted else 'off'}"
+        """QEMU's own end for the wire, as its ``-netdev`` names it. Any port that has this attribute is such a one."""
 
     def send(self, frame: bytes, offload: Offload | None = None) -> None:
         """Nobody has a frame for it but QEMU's card, which does not come here."""
@@ -53,12 +55,15 @@ def datagram_pair() -> tuple[socket.socket, socket.socket]:
 class DatagramBridge:
     """One card's socket and its port."""
 
-    def __init__(self, connection: socket.socket, port: Port, watcher: Watcher) -> None:
+    def __init__(
+        self, connection: socket.socket, port: Port, watcher: Watcher, settle: Callable[[], None]
+    ) -> None:
         self.lost_frames = 0
         """Frames for the card that it did not take in time."""
         self._connection = connection
         self._port = port
         self._watcher = watcher
+        self._settle = settle
         self._buffer = memoryview(bytearray(LONGEST_FRAME))
         self._backlog: deque[bytes] = deque()
         watcher.add(connection, self._readable)
@@ -83,7 +88,8 @@ class DatagramBridge:
             self.close()  # QEMU has ended; its other sockets tell
 
     def _deliver(self, frame: bytes) -> None:
-        """A frame for the card. HOT."""
+        """A frame for the card, which meets the registers as the driver has left them. HOT."""
+        self._settle()
         if self._connection.fileno() < 0:
             return
         if self._backlog:

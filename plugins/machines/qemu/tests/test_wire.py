@@ -14,7 +14,7 @@ from jefeos_machine_qemu.machine import QemuMachine
 from jefeos_machine_qemu.wire import QemuUserPort
 
 sys.path.insert(0, str(Path(__file__).parent))
-from hardware import LINK_UP, MAC, SECOND, STATUS, Nic, nic
+from hardware import LINK_UP, MAC, PROMISCUOUS, RAL0, RCTL, SECOND, STATUS, Nic, nic
 
 Maker = Callable[..., QemuMachine]
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(60)]
@@ -48,6 +48,19 @@ def test_more_than_the_ring_holds_waits_for_its_turn(boot: Maker) -> None:
         assert card.receive() == frame, number
     assert machine.bridges[0].lost_frames == 0
     assert card.receive(SECOND // 50) is None
+
+
+def test_no_frame_overtakes_a_posted_write(boot: Maker) -> None:
+    request = nic("e1000")
+    card = Nic(boot(nics=[request]))
+    card.registers.write32(RCTL, card.registers.read32(RCTL) & ~PROMISCUOUS)
+    request.port.receiver(frame_of(60))
+    assert card.receive()  # from now on the receiver is on
+    for frame in [frame_of(100) for _ in range(100)]:
+        card.registers.write32(RAL0, 0)  # the address of another, and back
+        card.registers.write32(RAL0, int.from_bytes(MAC[:4], "little"))
+        request.port.receiver(frame)
+        assert card.receive() == frame
 
 
 def test_frames_arrive_through_an_event_loop(make: Maker) -> None:
