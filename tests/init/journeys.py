@@ -91,9 +91,10 @@ def inittab_read_again_and_init_started_anew(root: str) -> None:
     """SIGHUP makes init read its table again, SIGQUIT its ``restart`` line. The inittab is `roots.INITTAB`."""
     with boot(root) as terminal:
         log_in(terminal)
-        terminal.type("echo '::respawn:/bin/sleep 777' >>/etc/inittab; kill -HUP 1; sleep 1; pgrep -l -x sleep\r")
-        terminal.expect(" sleep\r\n")
-        terminal.type("kill -KILL $(pgrep -x sleep); sleep 2; pgrep -x sleep | wc -l\r")
+        terminal.type("echo '::respawn:/bin/sleep 777' >>/etc/inittab; kill -HUP 1; sleep 1\r")
+        terminal.type("pgrep -x /bin/sleep | wc -l\r")
+        terminal.expect("\n1\r\n")
+        terminal.type("kill -KILL $(pgrep -x /bin/sleep); sleep 2; pgrep -x /bin/sleep | wc -l\r")
         terminal.expect("\n1\r\n")
         terminal.type("kill -QUIT 1\r")
         terminal.expect("shutdown-ran")
