@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Hashable
-from typing import Final
+from typing import Any, Final
 
 from jefeos.cpu.paging import TASK_SIZE
 from jefeos.cpu.registers import Reg
 from jefeos.errors import Errno, KernelError
 from jefeos.mm.space import AddressSpace
 from jefeos.proc.futex import MATCH_ANY, ROBUST_HEAD_BYTES
+from jefeos.proc.process import Process
 from jefeos.proc.task import Task
 from jefeos.sched.wait import Interrupted, MaybeAwait, Restart
 from jefeos.syscall.declare import syscall
@@ -255,6 +256,18 @@ def find_task(task: Task, tid: int) -> Task:
     return found
 
 
+def _scheduled(task: Task, tid: int) -> tuple[Process, dict[str, Any]]:
+    """Whose scheduling ``tid`` means, and where it is kept. Raises ESRCH.
+
+    A zombie and the kernel's own pid 1 are there without a thread: what is set on them is forgotten.
+    """
+    table = task.kernel.processes
+    if tid in table.processes and tid not in table.tasks:
+        return table.processes[tid], {}
+    found = find_task(task, tid)
+    return found.process, found.extra
+
+
 @syscall("sched_yield")
 def sched_yield(task: Task) -> int:
     """sched_yield(2): ends the time slice."""
@@ -263,13 +276,17 @@ def sched_yield(task: Task) -> int:
     return 0
 
 
-def _policy(task: Task) -> tuple[int, int]:
+def _policy(extra: dict[str, Any]) -> tuple[int, int]:
     """Policy (with its reset-on-fork bit) and priority."""
-    state: tuple[int, int] = task.extra.get(SCHED_STATE, (SCHED_OTHER, 0))
+    state: tuple[int, int] = extra.get(SCHED_STATE, (SCHED_OTHER, 0))
     return state
 
 
-def _set_policy(task: Task, target: Task, policy: int, priority: int) -> None:
+def _set_policy(task: Task, tid: int, policy: int | None, priority: int) -> Process:
+    """Check and remember; without a policy the one that is there stays."""
+    target, extra = _scheduled(task, tid)
+    if policy is None:
+        policy = _policy(extra)[0]
     kind = policy & ~SCHED_RESET_ON_FORK
     if kind not in (SCHED_OTHER, SCHED_FIFO, SCHED_RR, SCHED_BATCH, SCHED_IDLE):
         raise KernelError(Errno.EINVAL)
@@ -278,7 +295,8 @@ def _set_policy(task: Task, target: Task, policy: int, priority: int) -> None:
         raise KernelError(Errno.EINVAL)
     if task.creds.euid and (real_time or task.creds.euid not in (target.creds.uid, target.creds.euid)):
         raise KernelError(Errno.EPERM)
-    target.extra[SCHED_STATE] = (policy, priority)
+    extra[SCHED_STATE] = (policy, priority)
+    return target
 
 
 @syscall("sched_setscheduler")
@@ -287,7 +305,7 @@ def sched_setscheduler(task: Task, tid: Int, policy: Int, parameters: UserPtr) -
     if not parameters or tid < 0 or policy < 0:
         raise KernelError(Errno.EINVAL)
     priority = _signed(task.mm.read_u32(parameters))
-    _set_policy(task, find_task(task, tid), policy, priority)
+    _set_policy(task, tid, policy, priority)
     return 0
 
 
@@ -296,7 +314,7 @@ def sched_getscheduler(task: Task, tid: Int) -> int:
     """sched_getscheduler(2)."""
     if tid < 0:
         raise KernelError(Errno.EINVAL)
-    return _policy(find_task(task, tid))[0]
+    return _policy(_scheduled(task, tid)[1])[0]
 
 
 @syscall("sched_setparam")
@@ -305,8 +323,7 @@ def sched_setparam(task: Task, tid: Int, parameters: UserPtr) -> int:
     if not parameters or tid < 0:
         raise KernelError(Errno.EINVAL)
     priority = _signed(task.mm.read_u32(parameters))
-    target = find_task(task, tid)
-    _set_policy(task, target, _policy(target)[0], priority)
+    _set_policy(task, tid, None, priority)
     return 0
 
 
@@ -315,7 +332,7 @@ def sched_getparam(task: Task, tid: Int, parameters: UserPtr) -> int:
     """sched_getparam(2)."""
     if not parameters or tid < 0:
         raise KernelError(Errno.EINVAL)
-    task.mm.write_u32(parameters, _policy(find_task(task, tid))[1])
+    task.mm.write_u32(parameters, _policy(_scheduled(task, tid)[1])[1])
     return 0
 
 
@@ -330,10 +347,9 @@ def sched_setattr(task: Task, tid: Int, attributes: UserPtr, flags: UInt) -> int
         raise KernelError(Errno.E2BIG)
     data = task.mm.read(attributes, size)[: _SCHED_ATTR.size].ljust(_SCHED_ATTR.size, b"\0")
     _, policy, options, nice, priority, *_ = _SCHED_ATTR.unpack(data)
-    target = find_task(task, tid)
-    _set_policy(task, target, policy | (SCHED_RESET_ON_FORK if options & 1 else 0), priority)
+    target = _set_policy(task, tid, policy | (SCHED_RESET_ON_FORK if options & 1 else 0), priority)
     if policy in (SCHED_OTHER, SCHED_BATCH):
-        target.process.nice = max(-20, min(nice, 19))
+        target.nice = max(-20, min(nice, 19))
     return 0
 
 
@@ -342,14 +358,14 @@ def sched_getattr(task: Task, tid: Int, attributes: UserPtr, size: UInt, flags: 
     """sched_getattr(2)."""
     if not attributes or tid < 0 or not SCHED_ATTR_V0 <= size <= 4096 or flags:
         raise KernelError(Errno.EINVAL)
-    target = find_task(task, tid)
-    policy, priority = _policy(target)
+    target, extra = _scheduled(task, tid)
+    policy, priority = _policy(extra)
     length = min(size, _SCHED_ATTR.size)
     data = _SCHED_ATTR.pack(
         length,
         policy & ~SCHED_RESET_ON_FORK,
         int(bool(policy & SCHED_RESET_ON_FORK)),
-        target.process.nice,
+        target.nice,
         priority,
         0,
         0,
@@ -386,7 +402,7 @@ def sched_rr_get_interval(task: Task, tid: Int, interval: UserPtr) -> int:
     """sched_rr_get_interval(2)."""
     if tid < 0:
         raise KernelError(Errno.EINVAL)
-    policy, _ = _policy(find_task(task, tid))
+    policy, _ = _policy(_scheduled(task, tid)[1])
     kind = policy & ~SCHED_RESET_ON_FORK
     slice_ns = 0 if kind == SCHED_FIFO else ROUND_ROBIN_NS if kind == SCHED_RR else ROUND_ROBIN_NS // 25
     task.mm.write(interval, timespec_bytes(slice_ns))
@@ -397,7 +413,7 @@ def sched_rr_get_interval(task: Task, tid: Int, interval: UserPtr) -> int:
 def sched_setaffinity(task: Task, tid: Int, length: UInt, mask: UserPtr) -> int:
     """sched_setaffinity(2): there is one processor, number 0."""
     bits = task.mm.read(mask, min(length, CPU_MASK_BYTES))
-    target = find_task(task, tid)
+    target, _ = _scheduled(task, tid)
     if task.creds.euid not in (0, target.creds.uid, target.creds.euid):
         raise KernelError(Errno.EPERM)
     if not bits or not bits[0] & 1:
@@ -410,8 +426,7 @@ def sched_getaffinity(task: Task, tid: Int, length: UInt, mask: UserPtr) -> int:
     """sched_getaffinity(2): gives the length of the mask written."""
     if length * 8 < 1 or length & 7:
         raise KernelError(Errno.EINVAL)
-    if tid not in task.kernel.processes.processes:  # the kernel's own init has no thread, but is there
-        find_task(task, tid)
+    _scheduled(task, tid)
     task.mm.write(mask, (1).to_bytes(CPU_MASK_BYTES, "little"))
     return CPU_MASK_BYTES
 

@@ -55,5 +55,20 @@ int main(void) {
     E(S(sched_setattr, 0, 0, 0));
     E(S(sched_getattr, 0, buf, 40, 0));
     E(S(sched_getattr, 0, buf, 48, 0));
+    /* A zombie has its scheduling still; the parent may be the system's first process. */
+    pid_t zombie = fork();
+    if (!zombie) _exit(0);
+    siginfo_t info;
+    waitid(P_PID, zombie, &info, WEXITED | WNOWAIT);
+    V(S(sched_getscheduler, zombie));
+    E(S(sched_getparam, zombie, &sp));
+    V(sp.sched_priority);
+    E(S(sched_setscheduler, zombie, 0, &sp));
+    E(S(sched_setparam, zombie, &sp));
+    E(S(sched_rr_get_interval, zombie, &ts));
+    E(S(sched_getattr, zombie, buf, 48, 0));
+    waitpid(zombie, 0, 0);
+    E(S(sched_getscheduler, zombie));
+    E(S(sched_getscheduler, getppid()));
     return 0;
 }
