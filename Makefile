@@ -13,13 +13,14 @@ COMPILE    := $(BIN)/python -m compileall -q core/jefeos plugins
 # Two workers: most tests wait for one emulated CPU or for a peer.
 WORKERS    ?= 2
 
-.PHONY: help venv boot test test-long bench scoreboard lint format clean
+.PHONY: help venv boot test test-long bench scoreboard suites cpython lint format clean
 
 help:
 	@echo 'make boot       set up and boot to a prompt      (ARGS="--root DIR" and so on)'
 	@echo 'make test       set up and run the tests         (ARGS="-k pipe" and so on)'
 	@echo 'make test-long  the tests with their long campaigns'
 	@echo 'make suites     test suites of Debian packages on JefeOS and on the host, a table (half an hour; ARGS=--quick)'
+	@echo 'make cpython    test files of CPython on JefeOS and on the host, a table (half an hour; ARGS="--short" or test_os)'
 	@echo 'make bench      run the benchmarks, print a table'
 	@echo 'make scoreboard  what runs as on Linux, beside the host: a table, and build/scoreboard.json (ARGS=calls)'
 	@echo 'make lint       ruff, and mypy (strict on core)'
@@ -58,6 +59,9 @@ scoreboard: $(INSTALLED)
 
 suites: $(INSTALLED)
 	@cd tests && ../$(BIN)/python -m suites $(ARGS)
+
+cpython: $(INSTALLED)
+	@$(BIN)/python tests/cpython/cpython_table.py $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 from cpython_files import FILES, short
 from cpython_running import Result, Run, TestFile, run_on_host, run_on_jefeos
 
+TITLE = "CPython's own test files"
 KNOWN = Path(__file__).parent / "known.toml"
 RAM = "1G"
 SECOND_TRIES = 4
 """More new differences than this in one file are no accident."""
+SIDES = ("host", "jefeos")
 ABSENT = Result("absent")
 
 
@@ -109,6 +112,8 @@ class Row:
             explained[difference.reason or "new"] = explained.get(difference.reason or "new", 0) + 1
         return {
             "name": self.file.module,
+            "kind": "part of a file" if self.file.names else "file",
+            "header": "cpython 3.11",
             "state": state,
             "detail": "; ".join(f"{count} × {reason}" for reason, count in explained.items()),
             "host": dict(self.host.counts),
@@ -153,23 +158,16 @@ def rows(files: Iterable[TestFile]) -> Iterable[Row]:
 def board(files: Iterable[TestFile] | None = None) -> dict[str, Any]:
     """The scoreboard of these files; the short run (some three minutes) unless they are named."""
     lines = [row.as_json() for row in rows(short() if files is None else files)]
-    totals = {side: _sum(line[side] for line in lines) for side in ("host", "jefeos")}
+    totals = {f"{side}_tests": dict(sum((Counter(line[side]) for line in lines), Counter())) for side in SIDES}
     yes = sum(line["state"] == "yes" for line in lines)
-    return {"title": "CPython's own tests", "total": len(lines), "yes": yes, **totals, "rows": lines}
-
-
-def _sum(counts: Iterable[dict[str, int]]) -> dict[str, int]:
-    total: dict[str, int] = {}
-    for each in counts:
-        for state, count in each.items():
-            total[state] = total.get(state, 0) + count
-    return total
+    counts = dict(Counter(line["state"] for line in lines))
+    return {"title": TITLE, "total": len(lines), "yes": yes, "counts": counts, **totals, "rows": lines}
 
 
 def line_of(row: dict[str, Any]) -> str:
     """A row as text: passed, failed and skipped on the host and here, seconds, and the ratio."""
     states = ("passed", "failed", "skipped")
-    counts = [" ".join(f"{row[side].get(state, 0):4}" for state in states) for side in ("host", "jefeos")]
+    counts = [" ".join(f"{row[side].get(state, 0):4}" for state in states) for side in SIDES]
     ratio = row["jefeos_seconds"] / max(row["host_seconds"], 0.1)
     seconds = f"{row['host_seconds']:6.1f} {row['jefeos_seconds']:6.1f} {ratio:5.1f}"
     return f"{row['name']:34} {counts[0]}  {counts[1]}  {seconds}  {row['state']:9} {row['detail']}"

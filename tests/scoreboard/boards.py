@@ -26,10 +26,12 @@ import jefeos
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent / "posix"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "cpython"))
 from board_calls import calls_board
 from board_tiers import tiers_board
 from board_work import work_board
 from comparing import Evidence
+from cpython_table import board as cpython_board
 from posix_board import board as posix_board
 
 FORMAT: Final = "jefeos-scoreboard"
@@ -44,12 +46,18 @@ def _posix(evidence: Evidence, progress: Progress) -> dict[str, Any]:
     return posix_board()
 
 
+def _cpython(evidence: Evidence, progress: Progress) -> dict[str, Any]:
+    progress("cpython")
+    return cpython_board()
+
+
 #: In the order in which they run: what runs before "calls" is evidence for it.
 BOARDS: Final[dict[str, Board]] = {
     "tiers": tiers_board,
     "work": work_board,
     "calls": calls_board,
     "posix": _posix,
+    "cpython": _cpython,
 }
 
 

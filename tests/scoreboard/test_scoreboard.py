@@ -154,4 +154,4 @@ def test_the_table_when_piped_and_the_boards_by_name(work: tuple[dict[str, Any],
     assert [line.split()[0] for line in lines[3:]] == ["differs", "status", "hangs", "lacking"]
     wrong = subprocess.run([*command, "nonsense"], capture_output=True, text=True, timeout=60, check=False)
     assert (wrong.returncode, "there is no board nonsense" in wrong.stderr) == (2, True)
-    assert set(BOARDS) == {"tiers", "work", "calls", "posix"}
+    assert set(BOARDS) == {"tiers", "work", "calls", "posix", "cpython"}
