@@ -53,12 +53,18 @@ class RamFile:
         except OSError as error:
             raise BootError(f"the host gives no file of {size >> 20} MiB for guest RAM: {error}") from None
 
+    def remove_name(self) -> None:
+        """Everybody who shares it has it open: from now on nothing stays behind, even if this process is killed."""
+        if self.path:
+            os.unlink(self.path)
+            self.path = ""
+
     def close(self) -> None:
-        """Remove the file."""
+        """Give the file back."""
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
-            os.unlink(self.path)
+            self.remove_name()
 
 
 def start_devices(kernel: Kernel) -> None:
@@ -92,6 +98,8 @@ def start_devices(kernel: Kernel) -> None:
     try:
         machine.attach(kernel.loop)
         machine.start()
+        if kernel.ram_file is not None:
+            kernel.ram_file.remove_name()
         drivers = [driver for found in plugins.collect("jefeos_drivers") for driver in found]
         kernel.devices = DeviceManager(machine, drivers, kernel.loop, kernel.log)
         kernel.disks = BlockNodes(kernel.vfs.devices, kernel.log)

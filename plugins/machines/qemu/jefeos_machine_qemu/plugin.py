@@ -1,4 +1,4 @@
-"""Hooks of jefeos-machine-qemu: the machine called ``qemu``."""
+"""Hooks of jefeos-machine-qemu: the machine called ``qemu``, and QEMU's own network as a wire for its cards."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 from jefeos.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jefeos.bus.machine import Machine, MachineRequest
+    from jefeos.net.wire import Port
 
 JEFEOS_API = 1
 
@@ -19,3 +22,19 @@ def jefeos_machine(name: str, request: MachineRequest) -> Machine | None:
     from jefeos_machine_qemu.machine import QemuMachine
 
     return QemuMachine(request)
+
+
+@hookimpl
+def jefeos_wires() -> dict[str, Callable[..., Port]]:
+    return {"qemu-user": open_qemu_user}
+
+
+def open_qemu_user(rest: str, loop: object) -> Port:
+    """``qemu-user``, or ``qemu-user:restricted`` without a way to the host and beyond."""
+    from jefeos.errors import ConfigError
+
+    from jefeos_machine_qemu.wire import QemuUserPort
+
+    if rest not in ("", "restricted"):
+        raise ConfigError(f"--net qemu-user:{rest}: only 'restricted' may stand there")
+    return QemuUserPort(restricted=bool(rest))

@@ -160,17 +160,19 @@ def test_a_qemu_that_stands_still_is_given_up(boot: Maker) -> None:
 
 
 @peer
-def test_qemu_dies_with_us(host_program: Callable[[str], str]) -> None:
+def test_qemu_dies_with_us(host_program: Callable[[str], str], tmp_path: Path) -> None:
     host_program("qemu-system-x86_64")
     code = """
-        import sys, time
-        from jefeos.testing.machines import plugin_machine
-        machine = plugin_machine("qemu")
+        import pathlib, sys, time
+        from jefeos.testing import machines
+        machines.SHARED_MEMORY = pathlib.Path(sys.argv[1])
+        machine = machines.plugin_machine("qemu")
         machine.start()
         print(machine.pid, flush=True)
         time.sleep(60)
     """
-    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE) as parent:
+    command = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
         assert "qemu-system" in Path(f"/proc/{pid}/cmdline").read_text()

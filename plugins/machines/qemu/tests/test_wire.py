@@ -10,7 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from jefeos.errors import ConfigError
 from jefeos_machine_qemu.machine import QemuMachine
+from jefeos_machine_qemu.plugin import jefeos_wires
 from jefeos_machine_qemu.wire import QemuUserPort
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -120,3 +122,11 @@ def test_qemu_s_own_network_answers_dhcp(boot: Maker) -> None:
     answer = offer[14 + 20 + 8 :]
     assert answer[0] == 2 and answer[4:8] == b"JEFE" and answer[16:20] == bytes([10, 0, 2, 15])
     assert answer[240:243] == bytes([53, 1, 2])
+
+
+def test_qemu_s_network_is_a_wire_of_the_command_line() -> None:
+    (wire,) = [make for kind, make in jefeos_wires().items() if kind == "qemu-user"]
+    assert wire("", None).qemu_netdev == "user,restrict=off"
+    assert wire("restricted", None).qemu_netdev == "user,restrict=on"
+    with pytest.raises(ConfigError, match="only 'restricted'"):
+        wire("10.0.0.1", None)
