@@ -22,7 +22,7 @@ Does not do: several lower layers, writing back down, xattrs of the lower files.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from attrs import evolve
@@ -163,17 +163,18 @@ class OverlayInode(TmpfsInode):
         pages = (self.size + PAGE_SIZE - 1) // PAGE_SIZE
         if self.is_regular:  # what shows of the lower file, and what was written: holes take up nothing
             below = (self.lower_size + PAGE_SIZE - 1) // PAGE_SIZE
-            pages = max(min(pages, below + self._written_pages()), self.reserved_pages)
+            pages = max(min(pages, below + len(self._written())), self.reserved_pages)
         elif not self.is_directory:
             return 0
         return pages * (PAGE_SIZE // 512)
 
-    def _written_pages(self) -> int:
+    def _written(self) -> Collection[int]:
+        """The pages that were written here."""
         dirty = self._mapping.dirty if self._mapping is not None else set()
         kept = self.kept_pages
         if not kept or not dirty:
-            return len(kept or dirty)
-        return len(dirty.union(kept))
+            return kept or dirty
+        return dirty.union(kept)
 
     @property
     def mapping(self) -> FileMapping:
@@ -205,10 +206,23 @@ class OverlayInode(TmpfsInode):
         return index * PAGE_SIZE < self.lower_size or super()._has_page(index)
 
     def next_data(self, offset: int, size: int) -> int | None:
-        return Inode.next_data(self, offset, size)  # which pages are in memory says nothing about the layer below
+        if offset < self.lower_size:  # what is below counts as data; a clean page in memory says nothing
+            return offset
+        written = self._written()
+        first = offset // PAGE_SIZE
+        if first in written:
+            return offset
+        found = min((index for index in written if index > first), default=None)
+        return None if found is None or found * PAGE_SIZE >= size else found * PAGE_SIZE
 
     def next_hole(self, offset: int, size: int) -> int:
-        return Inode.next_hole(self, offset, size)
+        index = max(offset, self.lower_size + PAGE_SIZE - 1) // PAGE_SIZE
+        written = self._written()
+        if index not in written:
+            return min(max(offset, index * PAGE_SIZE), size)
+        while index in written:
+            index += 1
+        return min(index * PAGE_SIZE, size)
 
     def truncate(self, size: int) -> None:
         if size < self.lower_size:

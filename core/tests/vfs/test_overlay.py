@@ -137,6 +137,26 @@ def test_new_files_may_be_larger_than_memory(above: Any) -> None:
     assert file.pread(3 * PAGE, PAGE) == (1).to_bytes(8, "little")[:3] + bytes(3 * PAGE - 3)
 
 
+def test_what_was_never_written_is_a_hole(above: Any) -> None:
+    """Below is data; beyond it, and in new files, only what was written is, in memory or put aside."""
+    file = above.vfs.open(above.root, b"/big", f.O_RDWR)
+    below = file.inode.size
+    file.truncate(1 << 40)
+    assert file.seek(10, f.SEEK_DATA) == 10
+    assert file.seek(10, f.SEEK_HOLE) == below
+    assert errno_of(file.seek, below, f.SEEK_DATA) == Errno.ENXIO
+    file.pread(PAGE, below + PAGE)
+    assert file.seek(below, f.SEEK_HOLE) == below
+    file.pwrite(b"x", below + 10 * PAGE + 5)
+    for _ in range(2):
+        assert file.seek(below + 1, f.SEEK_DATA) == below + 10 * PAGE
+        assert file.seek(below + 10 * PAGE + 7, f.SEEK_DATA) == below + 10 * PAGE + 7
+        assert file.seek(below + 10 * PAGE + 7, f.SEEK_HOLE) == below + 11 * PAGE
+        assert file.seek(below + 20 * PAGE + 7, f.SEEK_HOLE) == below + 20 * PAGE + 7
+        file.inode.sync()
+    file.unref()
+
+
 def test_space_used_below_is_counted(above: Any, below: Any) -> None:
     over, under = (w.vfs.statfs(w.root, b"/") for w in (above, below))
     assert over.blocks - over.blocks_free >= under.blocks - under.blocks_free > 0
