@@ -26,6 +26,15 @@ MINIMUM_ON_WIRE: Final = 60
 _BROADCAST: Final = b"\xff\xff\xff\xff\xff\xff"
 _BUFFER_SIZES: Final = (2048, 1024, 512, 256)
 _R: Final = r.Register
+_ALL_BITS: Final = 0xFFFF_FFFF
+_WRITABLE: Final[dict[int, int]] = {
+    _R.RDLEN: 0xFFF80,
+    _R.TDLEN: 0xFFF80,
+    _R.RDH: 0xFFFF,
+    _R.RDT: 0xFFFF,
+    _R.TDH: 0xFFFF,
+}
+"""Registers with bits that are always zero."""
 
 
 class E1000Model(DeviceModel):
@@ -102,7 +111,7 @@ class E1000Model(DeviceModel):
             registers[_R.ICR] = registers.get(_R.ICR, 0) & ~value
             self._show_interrupt()
         elif offset != _R.STATUS:
-            registers[offset] = value
+            registers[offset] = value & _WRITABLE.get(offset, _ALL_BITS)
 
     def cause(self, bits: int) -> None:
         """Interrupt causes. HOT."""

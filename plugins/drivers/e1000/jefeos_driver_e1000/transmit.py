@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MAXIMUM_FRAME_BYTES: Final = 256 << 10
 """More than any TSO frame: a chain of descriptors without an end is cut off here."""
+DESCRIPTORS_A_TURN: Final = 1024
 _MINIMUM_ON_WIRE: Final = 60
 _TCP_SEQUENCE, _TCP_FLAGS = 4, 13
 _TCP_FIN_PSH: Final = 0x09
@@ -49,12 +50,14 @@ class Transmitter:
         card = self._card
         registers = card.registers
         count = registers.get(_R.TDLEN, 0) // r.DESCRIPTOR_BYTES
-        head, tail = registers.get(_R.TDH, 0), registers[_R.TDT]
+        head, tail = registers.get(_R.TDH, 0), registers.get(_R.TDT, 0)
         if not count or head >= count or tail >= count:
             return
         base = registers.get(_R.TDBAL, 0) & ~15 | registers.get(_R.TDBAH, 0) << 32
         causes = r.CAUSE_TX_QUEUE_EMPTY
-        while head != tail:
+        for _ in range(DESCRIPTORS_A_TURN):
+            if head == tail:
+                break
             at = base + head * r.DESCRIPTOR_BYTES
             descriptor = card.dma_read(at, r.DESCRIPTOR_BYTES)
             if descriptor[11] & r.TX_EXTENDED:
@@ -66,6 +69,8 @@ class Transmitter:
                 causes |= r.CAUSE_TX_WRITTEN_BACK
             head = head + 1 if head + 1 < count else 0
             registers[_R.TDH] = head
+        else:
+            card.schedule(0, self.run)  # others get their turn
         card.cause(causes)
 
     def _legacy(self, descriptor: memoryview) -> int:
