@@ -24,9 +24,11 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import attrs
 import jefeos
 from attrs import frozen
 from jefeos.api import ProgramTimeout
@@ -47,7 +49,7 @@ ENVIRONMENT = {
     "PWD": "",
 }
 INPUT = b"first line\nsecond line\n"
-TIMEOUT_S = 10
+TIMEOUT_S = 60
 #: How much of an output that differs is kept.
 KEPT_BYTES = 2000
 
@@ -122,40 +124,31 @@ def run(names: Collection[str] = (), **boot: Any) -> dict[str, Any]:
     started = time.monotonic()
     wanted = [interface for interface in interfaces() if not names or interface.name in names]
     explained = explained_differences()
-    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="posix-") as built, tempfile.TemporaryDirectory(dir="/dev/shm") as place:
         probes, lacking = collect(Path(built), wanted)
-        with jefeos.boot(**{"root": "/", **boot}) as system:
+        with ThreadPoolExecutor(1) as host, jefeos.boot(**{"root": "/", **boot}) as system:
+            # The host goes through them in the same order, beside JefeOS.
+            outcomes = {
+                interface.key: host.submit(run_on_host, probes[interface.key], place)
+                for interface in wanted
+                if interface.key in probes
+            }
             system.run(["/bin/mkdir", "-p", place], timeout=TIMEOUT_S)
-            for interface in wanted:
-                probe = probes.get(interface.key)
-                row: dict[str, Any] = {
-                    "name": interface.name,
-                    "kind": interface.kind,
-                    "header": interface.header,
-                    "option": interface.option,
-                    "mandatory": interface.mandatory,
-                }
+            rows = [attrs.asdict(interface) for interface in wanted]
+            for interface, row in zip(wanted, rows, strict=True):
                 if interface.kind == "utility" and not is_installed(interface.name):
                     row |= {"state": "host-has-not", "detail": ""}
-                elif probe is None:
+                elif interface.key not in probes:
                     lacks = interface.key[0] == "c" and interface.name in lacking
                     row |= {"state": "libc-has-not" if lacks else "no-probe", "detail": ""}
                 else:
-                    row |= judge(interface, probe, run_on_host(probe, place), system, place, explained)
-                rows.append(row)
+                    probe, reason = probes[interface.key], explained.get(interface.key, "")
+                    row |= judge(probe, outcomes[interface.key].result(), system, place, reason)
     return {"rows": rows, "counts": dict(Counter(row["state"] for row in rows)), "seconds": time.monotonic() - started}
 
 
-def judge(
-    interface: Interface,
-    probe: Probe,
-    host: Outcome,
-    system: Any,
-    place: str,
-    explained: dict[tuple[str, str], str],
-) -> dict[str, Any]:
-    """Run it on JefeOS too, and compare."""
+def judge(probe: Probe, host: Outcome, system: Any, place: str, reason: str) -> dict[str, Any]:
+    """Run it on JefeOS too, and compare. ``reason`` is why it may differ, if that is known."""
     started = time.monotonic()
     ours = run_on_jefeos(system, probe, place)
     seconds = round(time.monotonic() - started, 3)
@@ -165,7 +158,7 @@ def judge(
         "state": "differs",
         "libc": probe.library,
         "seconds": seconds,
-        "detail": explained.get(interface.key, ""),
+        "detail": reason,
         "host": shown(host),
         "jefeos": shown(ours),
     }
