@@ -97,6 +97,7 @@ class Kernel:
         """What /proc/sys shows."""
         self.bugs = 0
         """Exceptions that escaped from handlers since boot; each one killed a process and is a defect."""
+        self.out_of_memory_kills = 0
         self.shutdown_reason: str | None = None
         """Why the run is over: halt, poweroff or restart (reboot(2)), or panic (pid 1 ended)."""
         self._ended: dict[Process, asyncio.Future[int]] = {}

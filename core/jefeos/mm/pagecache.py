@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from jefeos.cpu.paging import PAGE_MASK, PAGE_SHIFT, PAGE_SIZE
 from jefeos.errors import KernelError
@@ -37,6 +37,9 @@ from jefeos.mm.frames import CODE_LIVE, CODE_STALE, ZERO_PAGE, FrameAllocator
 if TYPE_CHECKING:
     from jefeos.mm.vma import Vma
 
+WORKING_SET_SHARE: Final = 64  # this part of all frames is left to the files that programs map, when memory ends …
+WORKING_SET_LEAST: Final = 32  # … and at least so many frames
+MAPPED_SHARE: Final = 8  # the part of their pages that goes at once before that
 
 class PageSource(Protocol):
     """Where a mapping's pages come from and go to: an inode."""
@@ -396,10 +399,7 @@ class PageCache:
             if freed < count:
                 freed += self._drop_each(count - freed)
             if freed < count:
-                for mapping in list(self._mappings):
-                    if mapping.users and mapping.source is not None:
-                        mapping.zap(0, None, private_copies=False)
-                freed += self._drop_each(count - freed)
+                freed += self._drop_mapped(count - freed)
             if freed < count:
                 try:
                     self.writeback()
@@ -409,6 +409,23 @@ class PageCache:
             return freed
         finally:
             self._reclaiming = False
+
+    def _drop_mapped(self, count: int) -> int:
+        """Take pages of files away from the programs that map them: a share at once, as each of them will be missed
+        and it costs the others their entries too; and not the last ones. Programs that find their code gone at every
+        step would come to no end: better that there is no memory."""
+        files = [mapping for mapping in self._mappings if mapping.source is not None]
+        clean = sum(len(mapping.pages) - len(mapping.dirty) for mapping in files)
+        spare = clean - max(self.frames.total // WORKING_SET_SHARE, WORKING_SET_LEAST)
+        if spare <= 0:
+            return 0
+        wanted = min(max(count, clean // MAPPED_SHARE), spare)
+        freed = 0
+        for mapping in files:
+            if mapping.users:
+                mapping.zap(0, None, private_copies=False)
+            freed += mapping.drop_clean(min(mapping.resident * wanted // clean + 1, wanted - freed))
+        return freed
 
     def _drop_cold(self, count: int) -> int:
         freed = 0

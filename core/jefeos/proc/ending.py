@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from jefeos.errors import KernelError
+from jefeos.proc.oom import choose_victim, memory_of, sharing
 from jefeos.proc.process import Process, ProcessState, code_and_status
 from jefeos.proc.signals import (
     SIG_IGN,
@@ -74,16 +75,22 @@ class Endings:
             self._end(process)
 
     def out_of_memory(self, task: Task) -> None:
-        """No frame is left for a fault of ``task``: kill it, and say so."""
-        process = task.process
-        self.kernel.log.warning(
+        """No frame is left for a fault of ``task``: end whoever holds the most, and say so.
+
+        If that is another one, its frames are free at once, and the fault can be tried again.
+        """
+        kernel = self.kernel
+        victim = choose_victim(kernel) or task.process
+        mm = memory_of(victim)
+        kernel.out_of_memory_kills += 1
+        kernel.log.warning(
             "out of memory: killed process %d (%s), which held %d KiB",
-            process.pid,
-            process.name.decode("utf-8", "replace"),
-            task.mm.resident_pages * 4,
+            victim.pid,
+            victim.name.decode("utf-8", "replace"),
+            mm.resident_pages * 4 if mm is not None else 0,
         )
-        process.set_killed(Signal.SIGKILL)
-        self._end(process)
+        for process in sharing(kernel, victim) or [victim]:
+            self.kill_process(process)
 
     def finish(self, task: Task) -> None:
         """Take a thread apart. Called by the executor for the current task, directly for any other.

@@ -309,6 +309,7 @@ class Lifecycle(Endings, Waiting):
         process.rlimits = dict(parent.rlimits)
         process.start_time_ns = kernel.clock.monotonic_ns()
         process.nice, process.names, process.login_uid = parent.nice, parent.names, parent.login_uid
+        process.oom_score_adjustment = parent.oom_score_adjustment
         process.no_new_privileges, process.domain = parent.no_new_privileges, parent.domain
         parent.children.append(process)
         kernel.processes.processes[process.pid] = process

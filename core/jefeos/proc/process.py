@@ -83,6 +83,8 @@ class Process:
     nice: int = 0
     login_uid: int = NO_LOGIN_UID
     """As whom somebody logged in (/proc/PID/loginuid); nothing here depends on it."""
+    oom_score_adjustment: int = 0
+    """From -1000 to 1000; what it does is in `proc.oom`."""
     is_subreaper: bool = False
     auto_reap: bool = False
     """Children are reaped as they end: the kernel's own init, which has no program that would wait."""

@@ -158,7 +158,7 @@ class Traps:
             return not task.work
         if fault is Fault.NO_MEMORY:
             self.kernel.lifecycle.out_of_memory(task)
-            return False
+            return not task.work
         bus = fault is Fault.BUS_ADRERR
         code = SignalCode.BUS_ADRERR if bus else SignalCode.SEGV_MAPERR
         if fault is Fault.SEGV_ACCERR:

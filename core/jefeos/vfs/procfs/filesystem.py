@@ -44,7 +44,6 @@ class ProcFilesystem(Filesystem):
     def __init__(self, kernel: Kernel) -> None:
         super().__init__(kernel.clock)
         self.kernel: Kernel = kernel
-        self.oom_adjustments: dict[int, int] = {}
         self._last_inode = _ROOT_INODE
         self._root = ProcRoot(self, self._fixed_nodes())
 

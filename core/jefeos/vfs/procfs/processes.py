@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from jefeos.errors import Errno, KernelError
+from jefeos.proc import oom
 from jefeos.proc.process import NO_LOGIN_UID
 from jefeos.vfs.flags import S_IFDIR, S_IFLNK, S_IFREG
 from jefeos.vfs.inode import DirEntry, Inode
@@ -191,8 +192,12 @@ class TaskDirectory(ProcDirectory):
         return b"".join(b"%d " % child.pid for child in self.process.children)
 
     def oom_score_adjustment(self) -> bytes:
-        """oom_score_adj as it was set; there is no killer that would look at it."""
-        return b"%d\n" % self.fs.oom_adjustments.get(self.process.pid, 0)
+        """oom_score_adj as it was set, here or for an ancestor."""
+        return b"%d\n" % self.process.oom_score_adjustment
+
+    def oom_score(self) -> bytes:
+        """How soon the process ends when memory does."""
+        return b"%d\n" % oom.score(self.process, self.fs.kernel.memory.frames.total)
 
     def set_login_uid(self, value: bytes) -> None:
         """As who the process logged in (audit): set by pam_loginuid, for oneself only, kept by children."""
@@ -205,14 +210,17 @@ class TaskDirectory(ProcDirectory):
         self.process.login_uid = int(text)
 
     def set_oom_score_adjustment(self, data: bytes) -> None:
-        """Keeps a number from -1000 to 1000."""
+        """A number from -1000 to 1000. EINVAL; EACCES for less than before, unless privileged."""
         try:
             value = int(data)
         except ValueError:
             raise KernelError(Errno.EINVAL) from None
         if not -1000 <= value <= 1000:
             raise KernelError(Errno.EINVAL)
-        self.fs.oom_adjustments[self.process.pid] = value
+        task = self.fs.caller()
+        if value < self.process.oom_score_adjustment and (task is None or not task.creds.privileged):
+            raise KernelError(Errno.EACCES)
+        self.process.oom_score_adjustment = value
 
 
 class ThreadsDirectory(ProcDirectory):
@@ -280,7 +288,7 @@ _TABLE: Final[dict[bytes, Entry]] = {
         _file(b"mountinfo", TaskDirectory.mount_information),
         _file(b"mounts", TaskDirectory.mount_table),
         _file(b"oom_adj", TaskDirectory.oom_score_adjustment, 0o644, store=TaskDirectory.set_oom_score_adjustment),
-        _file(b"oom_score", _constant(b"0\n")),
+        _file(b"oom_score", TaskDirectory.oom_score),
         _file(b"oom_score_adj", TaskDirectory.oom_score_adjustment, 0o644,
               store=TaskDirectory.set_oom_score_adjustment),
         _file(b"personality", _constant(b"00000000\n"), 0o400),

@@ -160,7 +160,9 @@ class SystemText:
         usages = [usage for p in self.kernel.processes for usage in (p.usage, p.children_usage)]
         minor, major = sum(u.minor_faults for u in usages), sum(u.major_faults for u in usages)
         none = b"".join(b"%s 0\n" % name for name in (b"pgpgin", b"pgpgout", b"pswpin", b"pswpout"))
-        return counts + none + b"pgfault %d\npgmajfault %d\noom_kill 0\n" % (minor + major, major)
+        return counts + none + b"pgfault %d\npgmajfault %d\noom_kill %d\n" % (
+            minor + major, major, self.kernel.out_of_memory_kills
+        )
 
 
 def filesystem_types(kernel: Kernel) -> bytes:
