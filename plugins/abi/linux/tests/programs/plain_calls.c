@@ -36,6 +36,9 @@ static void files(void) {
     S(statfs, "/", &place);
     S(statfs, "none", &place);
     S(ustat, 0xffff, &place);
+    stat("/proc/self", &status);
+    S(ustat, status.st_dev, &place);
+    S(ustat, status.st_dev, 8);
     S(mknod, "fifo", S_IFIFO | 0640, 0);
     S(mknod, "null", S_IFCHR | 0600, makedev(1, 3));
     S(mknod, "file", S_IFREG | 0600, 0);
@@ -119,6 +122,16 @@ static void groups(void) {
     printf("%d\n", (int)syscall(SYS_getpgid, 0) == getpgrp());
     S(getsid, 99999);
     S(getpgid, 99999);
+    unsigned header[2] = {0x20080522, 0}, sets[6] = {0};
+    S(capget, header, sets);
+    sets[1] &= ~(1u << 23);
+    S(capset, header, sets);
+    sets[0] |= 1u << 23;
+    S(capset, header, sets);
+    header[0] = 5;
+    S(capset, header, sets);
+    printf("%x\n", header[0]);
+    S(capset, 8, sets);
 }
 
 static void limits(void) {
