@@ -95,7 +95,7 @@ COMMANDS: dict[str, str | list[str]] = {
     "tee-split": "tee copy < text | wc -l; split -l 1 text part-; ls; cat part-ab",
     "yes-sigpipe": "yes | head -3; yes hello | head -c 20 | wc -c",
     "id-uname": "id -u; uname -s -m; getent passwd root | cut -d: -f1,3,7",
-    "sparse-files": "truncate -s 1G a; du a; dd if=/dev/zero of=a bs=4k count=3 seek=99 conv=notrunc status=none; du a; fallocate -l 1M b; du b; truncate -s 4096 b; du b; cp --sparse=always a c; du c; truncate -s 0 a; du a; seq 9999 >> a; du a",
+    "sparse-files": "truncate -s 64M a; du a; dd if=/dev/zero of=a bs=4k count=3 seek=99 conv=notrunc status=none; du a; fallocate -l 1M b; du b; truncate -s 4096 b; du b; cp --sparse=always a c; du c; truncate -s 0 a; du a; seq 9999 >> a; du a",
     "setarch": "setarch i686 sh -c 'uname -m; setarch x86_64 uname -m; sh -c \"uname -m\"'; uname -m",
     "fallocate": "fallocate -l 9000 text; fallocate -p -o 1 -l 2 text; fallocate -n -l 99999 text; stat -c %s text; head -c 6 text | od -c",
     "flock": "flock lock sh -c 'flock -n lock true || echo busy'; flock lock echo free; flock -w 0.1 lock true; echo $?",
