@@ -161,9 +161,13 @@ class BufferCache:
         if self._epoch in self._epochs:
             self._epoch += 1
 
+    def write_back(self) -> None:
+        """Give everything to the device, which may keep it in a cache of its own. Raises KernelError(EIO)."""
+        self._write_back(self._epoch)
+
     def flush(self) -> None:
         """Everything is on the medium when this returns. Raises KernelError(EIO) when it is not."""
-        self._write_back(self._epoch)
+        self.write_back()
         self.device.flush()
 
     def forget(self) -> None:

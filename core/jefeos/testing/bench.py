@@ -13,8 +13,8 @@ programs and gives one *runner* for each side it compares; calling a runner does
         }
 
 Runners are called in turn, round after round, so that a busy moment of the machine falls on all of them; the median
-of the rounds counts. None stands for a peer that is not installed. ``limit`` is the figure to reach,
-``times_of`` the greatest ratio to another runner.
+of the rounds counts. None stands for a peer that is not installed. ``limit`` is the greatest figure allowed,
+``at_least`` the smallest, ``times_of`` the greatest ratio to another runner.
 """
 
 from __future__ import annotations
@@ -51,12 +51,15 @@ class Benchmark:
     prepare: Callable[[Bench], dict[str, Runner | None]]
     limit: float | None = None
     times_of: tuple[str, float] | None = None
+    at_least: float | None = None
 
     @property
     def goal(self) -> str:
         """The figure to reach, in words."""
         if self.times_of is not None:
             return f"{self.times_of[1]:g} x {self.times_of[0]}"
+        if self.at_least is not None:
+            return f"at least {self.at_least:g} {self.unit}"
         return f"{self.limit:g} {self.unit}" if self.limit is not None else ""
 
 
@@ -77,6 +80,8 @@ class Result:
         if self.benchmark.times_of is not None:
             other = self.medians.get(self.benchmark.times_of[0])
             return subject <= self.benchmark.times_of[1] * other if other is not None else None
+        if self.benchmark.at_least is not None:
+            return subject >= self.benchmark.at_least
         return subject <= self.benchmark.limit if self.benchmark.limit is not None else None
 
     def ratio(self, runner: str) -> float | None:
@@ -86,10 +91,15 @@ class Result:
 
 
 def benchmark(
-    name: str, *, unit: str, limit: float | None = None, times_of: tuple[str, float] | None = None
+    name: str,
+    *,
+    unit: str,
+    limit: float | None = None,
+    times_of: tuple[str, float] | None = None,
+    at_least: float | None = None,
 ) -> Callable[[Callable[[Bench], dict[str, Runner | None]]], Benchmark]:
     """Make a `Benchmark` of the function that prepares it."""
-    return lambda prepare: Benchmark(name, unit, prepare, limit, times_of)
+    return lambda prepare: Benchmark(name, unit, prepare, limit, times_of, at_least)
 
 
 class Bench:
