@@ -7,6 +7,7 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 from pathlib import Path
@@ -102,6 +103,19 @@ def deep_folders() -> None:
         os.chdir("..")
         os.rmdir("deep")
     print(os.listdir(top))
+
+
+def small_messages() -> None:
+    for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET):
+        one, other = socket.socketpair(socket.AF_UNIX, kind)
+        one.setblocking(False)
+        sent = 0
+        while name_of(one.send, b"x") == 1:
+            sent += 1
+        print(sent < 1000, name_of(one.send, b"x"))
+        for _ in range(sent):
+            other.recv(1)
+        print(one.send(b"again"))
 
 
 def processor_time() -> None:

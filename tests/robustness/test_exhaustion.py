@@ -19,6 +19,7 @@ CASES = [
     "arguments",
     "links_and_paths",
     "deep_folders",
+    "small_messages",
     "processes",
     "queued_signals",
 ]

@@ -41,6 +41,8 @@ SOCK_STREAM: Final = 1
 SOCK_DGRAM: Final = 2
 SOCK_SEQPACKET: Final = 5
 BUFFER_BYTES: Final = 212992
+MESSAGE_BYTES: Final = 768
+"""What a message takes besides its data, as on Linux: many small ones fill a buffer, too."""
 DATAGRAM_BACKLOG: Final = 11
 """Datagrams that wait at a receiver before senders wait (net.unix.max_dgram_qlen)."""
 
@@ -236,7 +238,7 @@ class UnixSocket(Carrier):
     @property
     def room(self) -> int:
         """Bytes that fit into the receive buffer."""
-        return BUFFER_BYTES - self.count
+        return BUFFER_BYTES - self.count - MESSAGE_BYTES * len(self.messages)
 
     def has_room_for(self, message: Message) -> bool:
         """Whether a whole message fits; an empty buffer takes any."""
@@ -247,7 +249,7 @@ class UnixSocket(Carrier):
         return len(message.data) <= self.room
 
     def _take_in(self, message: Message) -> int:
-        self.kernel.vfs.buffers.claim(len(message.data))
+        self.kernel.vfs.buffers.claim(len(message.data) + MESSAGE_BYTES)
         self.messages.append(message)
         self.flights.depart(message.files)
         self.count += len(message.data)
@@ -299,12 +301,12 @@ class UnixSocket(Carrier):
             if not peek:
                 self.messages.popleft()
                 self.flights.arrive(first.files)
-                self._made_room(len(first.data))
+                self._made_room(len(first.data), 1)
             return first
         pieces: list[bytes] = []
         left = count
         taken = Message(b"", [], first.sender, first.name)
-        index = 0
+        index = ended = 0
         while left >= 0 and index < len(self.messages):
             message = self.messages[index]
             if taken.files or self.pass_credentials and message.sender != first.sender:
@@ -317,6 +319,7 @@ class UnixSocket(Carrier):
                 if len(piece) == len(message.data):
                     self.messages.popleft()
                     index -= 1
+                    ended += 1
                 else:
                     rest = message.data[len(piece) :]
                     self.messages[0] = Message(rest, [], message.sender, message.name)
@@ -326,11 +329,11 @@ class UnixSocket(Carrier):
         taken.data = b"".join(pieces)
         if not peek:
             self.flights.arrive(taken.files)
-            self._made_room(len(taken.data))
+            self._made_room(len(taken.data), ended)
         return taken
 
-    def _made_room(self, count: int) -> None:
-        self.kernel.vfs.buffers.give_back(count)
+    def _made_room(self, count: int, messages: int) -> None:
+        self.kernel.vfs.buffers.give_back(count + messages * MESSAGE_BYTES)
         self.count -= count
         self.room_queue.wake_all()
 
@@ -408,8 +411,8 @@ class UnixSocket(Carrier):
         self.closed = True
         unread = bool(self.messages)
         held = [file for message in self.messages for file in message.files]
+        self.kernel.vfs.buffers.give_back(self.count + MESSAGE_BYTES * len(self.messages))
         self.messages.clear()
-        self.kernel.vfs.buffers.give_back(self.count)
         self.count = 0
         for connection in list(self.backlog):
             connection.unref()
