@@ -30,11 +30,11 @@ def jefeos_wires() -> dict[str, Callable[..., Port]]:
 
 
 def open_qemu_user(rest: str, loop: object) -> Port:
-    """``qemu-user``, or ``qemu-user:restricted`` without a way to the host and beyond."""
+    """``qemu-user:open``, or ``qemu-user:restricted`` without a way to the host and beyond."""
     from jefeos.errors import ConfigError
 
     from jefeos_machine_qemu.wire import QemuUserPort
 
-    if rest not in ("", "restricted"):
-        raise ConfigError(f"--net qemu-user:{rest}: only 'restricted' may stand there")
-    return QemuUserPort(restricted=bool(rest))
+    if rest not in ("open", "restricted"):
+        raise ConfigError(f"--net qemu-user:{rest}: QEMU's network is open or restricted")
+    return QemuUserPort(restricted=rest == "restricted")

@@ -10,6 +10,7 @@ BACKLOG_FRAMES; what comes then is lost, and counted.
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -35,11 +36,17 @@ class QemuUserPort(Port):
 
     def __init__(self, restricted: bool = False) -> None:
         super().__init__()
+        self._has_warned = False
         self.qemu_netdev = f"user,restrict={'on' if restricted else 'off'}"
         """QEMU's own end for the wire, as its ``-netdev`` names it. Any port that has this attribute is such a one."""
 
     def send(self, frame: bytes, offload: Offload | None = None) -> None:
-        """Nobody has a frame for it but QEMU's card, which does not come here."""
+        """A card that is not QEMU's, or a tee between: the frame is lost, and the first one says so."""
+        if not self._has_warned:
+            self._has_warned = True
+            logging.getLogger("jefeos").warning(
+                "QEMU's own network gets no frames: it is there for --machine qemu only, and without --pcap"
+            )
 
 
 def datagram_pair() -> tuple[socket.socket, socket.socket]:

@@ -126,7 +126,16 @@ def test_qemu_s_own_network_answers_dhcp(boot: Maker) -> None:
 
 def test_qemu_s_network_is_a_wire_of_the_command_line() -> None:
     (wire,) = [make for kind, make in jefeos_wires().items() if kind == "qemu-user"]
-    assert wire("", None).qemu_netdev == "user,restrict=off"
+    assert wire("open", None).qemu_netdev == "user,restrict=off"
     assert wire("restricted", None).qemu_netdev == "user,restrict=on"
-    with pytest.raises(ConfigError, match="only 'restricted'"):
+    with pytest.raises(ConfigError, match="is open or restricted"):
         wire("10.0.0.1", None)
+
+
+def test_frames_that_cannot_reach_qemu_s_network_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    port = QemuUserPort()
+    port.send(frame_of(60))
+    port.send(frame_of(60))
+    assert [record.getMessage() for record in caplog.records] == [
+        "QEMU's own network gets no frames: it is there for --machine qemu only, and without --pcap"
+    ]
