@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from hardware import SECOND
 
 Maker = Callable[..., QemuMachine]
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(120)]
 
 PRIMARY, SECONDARY = 0x1F0, 0x170
 READ, WRITE, FLUSH, IDENTIFY = 0x20, 0x30, 0xE7, 0xEC

@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from hardware import E1000, SECOND, STATUS, find, nic, registers
 
 Maker = Callable[..., QemuMachine]
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(120)
 peer = pytest.mark.peer
 
 

@@ -37,7 +37,7 @@ from hardware import (
 )
 
 Maker = Callable[..., QemuMachine]
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(120)]
 
 
 def test_the_bus_is_a_pc_s(boot: Maker, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from hardware import LINK_UP, MAC, PROMISCUOUS, RAL0, RCTL, SECOND, STATUS, Nic, nic
 
 Maker = Callable[..., QemuMachine]
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(120)]
 
 
 def frame_of(size: int) -> bytes:
