@@ -5,7 +5,9 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
-from attrs import define, evolve
+from attrs import Factory, define, evolve, field
+
+from jefeos.proc.capabilities import NO_CAPABILITIES, Capability, CapabilitySets
 
 UNLIMITED: Final = 0xFFFF_FFFF_FFFF_FFFF
 """RLIM_INFINITY."""
@@ -24,11 +26,24 @@ class Credentials:
     sgid: int = 0
     fsgid: int = 0
     groups: tuple[int, ...] = ()
+    capabilities: CapabilitySets = field(
+        default=Factory(lambda self: NO_CAPABILITIES if self.euid else CapabilitySets(), takes_self=True)
+    )
 
     @property
     def privileged(self) -> bool:
-        """Whether permission checks are overridden: root, as far as capabilities are not told apart."""
-        return self.euid == 0
+        """Whether checks are overridden that have no capability of their own here."""
+        return self.capabilities.has(Capability.SYS_ADMIN)
+
+    def capable(self, capability: Capability) -> bool:
+        """Whether this one overrides its checks."""
+        return self.capabilities.has(capability)
+
+    def set_users(self, uid: int, euid: int, suid: int) -> None:
+        """Change the user ids, and with them what they carry."""
+        before = (self.uid, self.euid, self.suid)
+        self.uid, self.euid, self.suid, self.fsuid = uid, euid, suid, euid
+        self.capabilities = self.capabilities.after_ids(before, (uid, euid, suid))
 
     def in_group(self, gid: int) -> bool:
         """Whether ``gid`` is the filesystem group or a supplementary one."""

@@ -291,6 +291,7 @@ class Lifecycle(Endings, Waiting):
 
     def _take_ids(self, process: Process, program: Program) -> None:
         creds = process.creds
+        before = creds.euid, creds.egid
         if not process.no_new_privileges:
             if program.set_uid is not None:
                 creds.euid = program.set_uid
@@ -300,6 +301,8 @@ class Lifecycle(Endings, Waiting):
                 process.dumpable = False
         creds.suid = creds.fsuid = creds.euid
         creds.sgid = creds.fsgid = creds.egid
+        changed = (creds.euid, creds.egid) != before
+        creds.capabilities = creds.capabilities.after_exec(creds.uid, creds.euid, ids_changed=changed)
 
     def _new_process(self, parent: Process, pid: int | None) -> Process:
         kernel = self.kernel

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 TICK_NS = 10_000_000  # USER_HZ is 100
 _BASE_PRIORITY = 20
-_ALL_CAPABILITIES = (1 << 41) - 1
 _SIGCHLD = 17
 _FLAG_RANDOMIZE = 0x00400000  # PF_RANDOMIZE, which nearly every process shows
 _FLAG_FORK_NO_EXEC = 0x00000040
@@ -131,7 +130,7 @@ def status(process: Process, task: Task | None = None) -> bytes:
         pairs += _memory_pairs(sums(process), process)
     _, blocked, ignored, caught = _signal_masks(process, task)
     own = shown.pending.mask if shown is not None else 0
-    capabilities = _ALL_CAPABILITIES if creds.euid == 0 else 0
+    held = creds.capabilities
     usage = process.usage
     screen = shown.screen if shown is not None else None
     pairs += [
@@ -144,11 +143,11 @@ def status(process: Process, task: Task | None = None) -> bytes:
         (b"SigBlk", b"%016x" % blocked),
         (b"SigIgn", b"%016x" % ignored),
         (b"SigCgt", b"%016x" % caught),
-        (b"CapInh", b"%016x" % 0),
-        (b"CapPrm", b"%016x" % capabilities),
-        (b"CapEff", b"%016x" % capabilities),
-        (b"CapBnd", b"%016x" % _ALL_CAPABILITIES),
-        (b"CapAmb", b"%016x" % 0),
+        (b"CapInh", b"%016x" % held.inheritable),
+        (b"CapPrm", b"%016x" % held.permitted),
+        (b"CapEff", b"%016x" % held.effective),
+        (b"CapBnd", b"%016x" % held.bounding),
+        (b"CapAmb", b"%016x" % held.ambient),
         (b"NoNewPrivs", b"%d" % process.no_new_privileges),
         (b"Seccomp", b"%d" % (screen.mode if screen is not None else 0)),
         (b"Seccomp_filters", b"%d" % (screen.filters if screen is not None else 0)),

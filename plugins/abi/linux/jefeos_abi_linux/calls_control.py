@@ -22,6 +22,7 @@ from jefeos.vfs.mount_trees import translated
 from jefeos.vfs.path import Mount
 from jefeos.vfs.procfs.details import NamespaceInode
 
+from jefeos_abi_linux.calls_capabilities import CAPABILITY_OPTIONS, prctl_capabilities
 from jefeos_abi_linux.calls_process import (
     CLONE_FILES,
     CLONE_FS,
@@ -48,7 +49,6 @@ from jefeos_abi_linux.structs_common import read_iovecs
 NAME_BYTES: Final = 16
 STATE_KEY: Final = "linux.prctl"
 DEFAULT_TIMER_SLACK_NS: Final = 50_000
-LAST_CAPABILITY: Final = 40
 VMA_NAME_LIMIT: Final = 80
 TRANSFER_CHUNK: Final = 1 << 16
 
@@ -56,20 +56,14 @@ PR_SET_PDEATHSIG: Final = 1
 PR_GET_PDEATHSIG: Final = 2
 PR_GET_DUMPABLE: Final = 3
 PR_SET_DUMPABLE: Final = 4
-PR_GET_KEEPCAPS: Final = 7
-PR_SET_KEEPCAPS: Final = 8
 PR_GET_TIMING: Final = 13
 PR_SET_TIMING: Final = 14
 PR_SET_NAME: Final = 15
 PR_GET_NAME: Final = 16
 PR_GET_SECCOMP: Final = 21
 PR_SET_SECCOMP: Final = 22
-PR_CAPBSET_READ: Final = 23
-PR_CAPBSET_DROP: Final = 24
 PR_GET_TSC: Final = 25
 PR_SET_TSC: Final = 26
-PR_GET_SECUREBITS: Final = 27
-PR_SET_SECUREBITS: Final = 28
 PR_SET_TIMERSLACK: Final = 29
 PR_GET_TIMERSLACK: Final = 30
 PR_SET_CHILD_SUBREAPER: Final = 36
@@ -79,7 +73,6 @@ PR_GET_NO_NEW_PRIVS: Final = 39
 PR_GET_TID_ADDRESS: Final = 40
 PR_SET_THP_DISABLE: Final = 41
 PR_GET_THP_DISABLE: Final = 42
-PR_CAP_AMBIENT: Final = 47
 PR_SET_VMA: Final = 0x53564D41
 PR_SET_PTRACER: Final = 0x59616D61
 
@@ -145,19 +138,15 @@ def prctl(task: Task, option: Int, a: ULong, b: ULong, c: ULong, d: ULong) -> in
         return task.screen.mode if task.screen is not None else 0
     if option == PR_SET_SECCOMP:
         return set_by_prctl(task, a, b)
+    if option in CAPABILITY_OPTIONS:
+        return prctl_capabilities(task, option, a, b, c, d)
     return _prctl_remembered(task, option, a, b, c, d)
 
 
 def _prctl_remembered(task: Task, option: int, a: int, b: int, c: int, d: int) -> int:
     """Options whose value is only kept and reported, per thread."""
     state: dict[str, int] = task.extra.setdefault(STATE_KEY, {})
-    if option == PR_GET_KEEPCAPS:
-        return state.get("keepcaps", 0)
-    if option == PR_SET_KEEPCAPS:
-        if a > 1:
-            raise KernelError(Errno.EINVAL)
-        state["keepcaps"] = a
-    elif option == PR_GET_TIMERSLACK:
+    if option == PR_GET_TIMERSLACK:
         return state.get("timerslack", DEFAULT_TIMER_SLACK_NS)
     elif option == PR_SET_TIMERSLACK:
         state["timerslack"] = a or DEFAULT_TIMER_SLACK_NS
@@ -169,12 +158,6 @@ def _prctl_remembered(task: Task, option: int, a: int, b: int, c: int, d: int) -
         if b or c or d:
             raise KernelError(Errno.EINVAL)
         state["thp"] = int(bool(a))
-    elif option == PR_GET_SECUREBITS:
-        return state.get("securebits", 0)
-    elif option == PR_SET_SECUREBITS:
-        if not task.creds.privileged:
-            raise KernelError(Errno.EPERM)
-        state["securebits"] = a & 0xFF
     elif option == PR_GET_TIMING:
         return 0
     elif option == PR_SET_TIMING:
@@ -187,17 +170,6 @@ def _prctl_remembered(task: Task, option: int, a: int, b: int, c: int, d: int) -
             raise KernelError(Errno.EINVAL)
     elif option == PR_GET_TID_ADDRESS:
         task.mm.write_u64(a, task.clear_child_tid)
-    elif option == PR_CAPBSET_READ:
-        if a > LAST_CAPABILITY:
-            raise KernelError(Errno.EINVAL)
-        return 1
-    elif option == PR_CAPBSET_DROP:
-        if not task.creds.privileged:
-            raise KernelError(Errno.EPERM)
-        if a > LAST_CAPABILITY:
-            raise KernelError(Errno.EINVAL)
-    elif option == PR_CAP_AMBIENT:
-        return _ambient(a, b)
     elif option == PR_SET_VMA:
         if a:
             raise KernelError(Errno.EINVAL)
@@ -205,16 +177,6 @@ def _prctl_remembered(task: Task, option: int, a: int, b: int, c: int, d: int) -
             task.mm.read_cstr(d, VMA_NAME_LIMIT)
     elif option != PR_SET_PTRACER:
         raise KernelError(Errno.EINVAL)
-    return 0
-
-
-def _ambient(action: int, capability: int) -> int:
-    if action == 4:  # PR_CAP_AMBIENT_CLEAR_ALL
-        return 0
-    if capability > LAST_CAPABILITY or not 1 <= action <= 3:
-        raise KernelError(Errno.EINVAL)
-    if action == 2:  # PR_CAP_AMBIENT_RAISE
-        raise KernelError(Errno.EPERM)
     return 0
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from jefeos.errors import Errno, KernelError
+from jefeos.proc.capabilities import Capability
 from jefeos.proc.task import Task
 from jefeos.syscall.declare import syscall
 from jefeos.syscall.types import Fd, Flags, Mode, Path, Size, UInt, UserPtr
@@ -236,7 +237,7 @@ def fchdir(task: Task, fd: Fd) -> int:
 def chroot(task: Task, path: Path) -> int:
     """chroot(2): for the privileged user. The working directory stays where it is."""
     place = task.kernel.vfs.directory(task, path)
-    if not task.creds.privileged:
+    if not task.creds.capable(Capability.SYS_CHROOT):
         raise KernelError(Errno.EPERM)
     task.fs.root = place
     return 0

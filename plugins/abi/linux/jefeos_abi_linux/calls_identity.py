@@ -1,7 +1,4 @@
-"""Who a process is: process, group and session ids; users, groups and capabilities.
-
-Capabilities are reported, not told apart: effective uid 0 has all of them, everybody else none (`Credentials`).
-"""
+"""Who a process is: process, group and session ids; users and groups."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ import struct
 from typing import Final
 
 from jefeos.errors import Errno, KernelError
+from jefeos.proc.capabilities import Capability
 from jefeos.proc.process import Process
 from jefeos.proc.task import Task
 from jefeos.syscall.declare import syscall
@@ -16,10 +14,6 @@ from jefeos.syscall.types import Int, UInt, UserPtr
 
 GROUPS_LIMIT: Final = 65536
 NO_CHANGE: Final = 0xFFFF_FFFF
-CAPABILITY_V1: Final = 0x19980330
-CAPABILITY_V2: Final = 0x20071026
-CAPABILITY_V3: Final = 0x20080522
-ALL_CAPABILITIES: Final = (1 << 41) - 1
 
 
 # --- processes -------------------------------------------------------------------------------------------------
@@ -147,7 +141,7 @@ def _set_users(task: Task, uid: int, euid: int, suid: int) -> None:
     creds = task.creds
     if euid != creds.euid:
         task.process.dumpable = False
-    creds.uid, creds.euid, creds.suid, creds.fsuid = uid, euid, suid, euid
+    creds.set_users(uid, euid, suid)
 
 
 def _set_groups(task: Task, gid: int, egid: int, sgid: int) -> None:
@@ -163,7 +157,7 @@ def setuid(task: Task, uid: UInt) -> int:
     creds = task.creds
     if uid == NO_CHANGE:
         raise KernelError(Errno.EINVAL)
-    if creds.privileged:
+    if creds.capable(Capability.SETUID):
         _set_users(task, uid, uid, uid)
     elif uid in (creds.uid, creds.suid):
         _set_users(task, creds.uid, uid, creds.suid)
@@ -178,7 +172,7 @@ def setgid(task: Task, gid: UInt) -> int:
     creds = task.creds
     if gid == NO_CHANGE:
         raise KernelError(Errno.EINVAL)
-    if creds.privileged:
+    if creds.capable(Capability.SETGID):
         _set_groups(task, gid, gid, gid)
     elif gid in (creds.gid, creds.sgid):
         _set_groups(task, creds.gid, gid, creds.sgid)
@@ -191,7 +185,7 @@ def setgid(task: Task, gid: UInt) -> int:
 def setreuid(task: Task, ruid: UInt, euid: UInt) -> int:
     """setreuid(2)."""
     creds = task.creds
-    if not creds.privileged:
+    if not creds.capable(Capability.SETUID):
         if ruid not in (NO_CHANGE, creds.uid, creds.euid):
             raise KernelError(Errno.EPERM)
         if euid not in (NO_CHANGE, creds.uid, creds.euid, creds.suid):
@@ -207,7 +201,7 @@ def setreuid(task: Task, ruid: UInt, euid: UInt) -> int:
 def setregid(task: Task, rgid: UInt, egid: UInt) -> int:
     """setregid(2)."""
     creds = task.creds
-    if not creds.privileged:
+    if not creds.capable(Capability.SETGID):
         if rgid not in (NO_CHANGE, creds.gid, creds.egid):
             raise KernelError(Errno.EPERM)
         if egid not in (NO_CHANGE, creds.gid, creds.egid, creds.sgid):
@@ -224,7 +218,7 @@ def setresuid(task: Task, ruid: UInt, euid: UInt, suid: UInt) -> int:
     """setresuid(2)."""
     creds = task.creds
     old = (creds.uid, creds.euid, creds.suid)
-    if not creds.privileged and any(new not in (NO_CHANGE, *old) for new in (ruid, euid, suid)):
+    if not creds.capable(Capability.SETUID) and any(new not in (NO_CHANGE, *old) for new in (ruid, euid, suid)):
         raise KernelError(Errno.EPERM)
     chosen = [was if new == NO_CHANGE else new for new, was in zip((ruid, euid, suid), old, strict=True)]
     _set_users(task, *chosen)
@@ -236,7 +230,7 @@ def setresgid(task: Task, rgid: UInt, egid: UInt, sgid: UInt) -> int:
     """setresgid(2)."""
     creds = task.creds
     old = (creds.gid, creds.egid, creds.sgid)
-    if not creds.privileged and any(new not in (NO_CHANGE, *old) for new in (rgid, egid, sgid)):
+    if not creds.capable(Capability.SETGID) and any(new not in (NO_CHANGE, *old) for new in (rgid, egid, sgid)):
         raise KernelError(Errno.EPERM)
     chosen = [was if new == NO_CHANGE else new for new, was in zip((rgid, egid, sgid), old, strict=True)]
     _set_groups(task, *chosen)
@@ -266,7 +260,7 @@ def setfsuid(task: Task, uid: UInt) -> int:
     """setfsuid(2): gives the old one, whatever happens."""
     creds = task.creds
     old = creds.fsuid
-    if uid != NO_CHANGE and (creds.privileged or uid in (creds.uid, creds.euid, creds.suid, old)):
+    if uid != NO_CHANGE and (creds.capable(Capability.SETUID) or uid in (creds.uid, creds.euid, creds.suid, old)):
         creds.fsuid = uid
     return old
 
@@ -276,7 +270,7 @@ def setfsgid(task: Task, gid: UInt) -> int:
     """setfsgid(2): gives the old one, whatever happens."""
     creds = task.creds
     old = creds.fsgid
-    if gid != NO_CHANGE and (creds.privileged or gid in (creds.gid, creds.egid, creds.sgid, old)):
+    if gid != NO_CHANGE and (creds.capable(Capability.SETGID) or gid in (creds.gid, creds.egid, creds.sgid, old)):
         creds.fsgid = gid
     return old
 
@@ -298,58 +292,10 @@ def getgroups(task: Task, count: Int, groups: UserPtr) -> int:
 @syscall("setgroups")
 def setgroups(task: Task, count: Int, groups: UserPtr) -> int:
     """setgroups(2)."""
-    if not task.creds.privileged:
+    if not task.creds.capable(Capability.SETGID):
         raise KernelError(Errno.EPERM)
     if not 0 <= count <= GROUPS_LIMIT:
         raise KernelError(Errno.EINVAL)
     data = task.mm.read(groups, 4 * count) if count else b""
     task.creds.groups = tuple(sorted(struct.unpack(f"<{count}I", data)))
-    return 0
-
-
-# --- capabilities ----------------------------------------------------------------------------------------------
-
-
-def _capability_words(task: Task, header: int) -> tuple[int, int]:
-    """Number of 32-bit halves that the header's version means, and its pid. EINVAL with the version we prefer."""
-    mm = task.mm
-    version = mm.read_u32(header)
-    if version not in (CAPABILITY_V1, CAPABILITY_V2, CAPABILITY_V3):
-        mm.write_u32(header, CAPABILITY_V3)
-        raise KernelError(Errno.EINVAL)
-    pid = struct.unpack("<i", mm.read(header + 4, 4))[0]
-    if pid < 0:
-        raise KernelError(Errno.EINVAL)
-    return 1 if version == CAPABILITY_V1 else 2, pid
-
-
-@syscall("capget")
-def capget(task: Task, header: UserPtr, data: UserPtr) -> int:
-    """capget(2)."""
-    try:
-        words, pid = _capability_words(task, header)
-    except KernelError as error:
-        if error.errno == Errno.EINVAL and not data:
-            return 0
-        raise
-    target = find_process(task, pid)
-    held = ALL_CAPABILITIES if target.creds.privileged else 0
-    if data:
-        halves = [half for index in range(words) for half in (held >> 32 * index & NO_CHANGE,) * 2 + (0,)]
-        task.mm.write(data, struct.pack(f"<{3 * words}I", *halves))
-    return 0
-
-
-@syscall("capset")
-def capset(task: Task, header: UserPtr, data: UserPtr) -> int:
-    """capset(2): checked, and then nothing changes: capabilities are not told apart."""
-    words, pid = _capability_words(task, header)
-    if pid not in (0, task.tid, task.process.pid):
-        raise KernelError(Errno.EPERM)
-    wanted = struct.unpack(f"<{3 * words}I", task.mm.read(data, 12 * words))
-    effective = sum(wanted[3 * index] << 32 * index for index in range(words))
-    permitted = sum(wanted[3 * index + 1] << 32 * index for index in range(words))
-    held = ALL_CAPABILITIES if task.creds.privileged else 0
-    if permitted & ~held & ALL_CAPABILITIES or effective & ~permitted:
-        raise KernelError(Errno.EPERM)
     return 0

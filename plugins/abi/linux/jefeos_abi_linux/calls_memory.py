@@ -11,6 +11,7 @@ from jefeos.cpu.paging import PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, TASK_SIZE
 from jefeos.errors import Errno, KernelError
 from jefeos.mm.space import AddressSpace
 from jefeos.mm.vma import PROT_EXEC, PROT_WRITE
+from jefeos.proc.capabilities import Capability
 from jefeos.proc.credentials import UNLIMITED, RLimit
 from jefeos.proc.task import Task
 from jefeos.syscall.declare import syscall
@@ -123,7 +124,7 @@ def mmap(
 def may_lock(task: Task, length: int) -> bool:
     """Whether RLIMIT_MEMLOCK lets ``length`` bytes more be locked; whether any at all for length 0."""
     limit = task.process.rlimits[RLimit.MEMLOCK][0]
-    if task.creds.privileged or limit == UNLIMITED:
+    if task.creds.capable(Capability.IPC_LOCK) or limit == UNLIMITED:
         return True
     if not length:
         return limit > 0

@@ -173,8 +173,8 @@ def _clone(task: Task, wanted: CloneArgs) -> Coroutine[Any, Any, int]:
     if flags & CLONE_NEW_ANY:
         if flags & CLONE_THREAD and flags & (CLONE_NEWUSER | CLONE_NEWPID):
             raise KernelError(Errno.EINVAL)
-        if task.creds.euid or flags & CLONE_NEW_ANY & ~(CLONE_NEWUTS | CLONE_NEWNS):
-            raise KernelError(Errno.EPERM if task.creds.euid else Errno.ENOSPC)  # no such namespaces to be had
+        if not task.creds.privileged or flags & CLONE_NEW_ANY & ~(CLONE_NEWUTS | CLONE_NEWNS):
+            raise KernelError(Errno.ENOSPC if task.creds.privileged else Errno.EPERM)  # no such namespaces to be had
     request = CloneRequest(
         thread=bool(flags & CLONE_THREAD),
         share_memory=bool(flags & CLONE_VM),

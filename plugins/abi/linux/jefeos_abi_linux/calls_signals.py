@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from jefeos.cpu.registers import Reg
 from jefeos.errors import Errno, KernelError
+from jefeos.proc.capabilities import Capability
 from jefeos.proc.process import Process
 from jefeos.proc.signals import (
     SIGNAL_COUNT,
@@ -194,7 +195,7 @@ async def rt_sigtimedwait(task: Task, mask: UserPtr, info: UserPtr, timeout: Use
 def may_signal(task: Task, process: Process, signo: int) -> bool:
     """kill(2): root, the same user, or SIGCONT within the session."""
     own, other = task.creds, process.creds
-    if own.privileged or process is task.process:
+    if own.capable(Capability.KILL) or process is task.process:
         return True
     if own.euid in (other.uid, other.suid) or own.uid in (other.uid, other.suid):
         return True

@@ -7,6 +7,7 @@ from typing import Final
 
 from jefeos.cpu.paging import TASK_SIZE
 from jefeos.errors import Errno, KernelError
+from jefeos.proc.capabilities import Capability
 from jefeos.proc.credentials import RLimit
 from jefeos.proc.process import Process
 from jefeos.proc.task import Task
@@ -87,7 +88,7 @@ def uname(task: Task, buffer: UserPtr) -> int:
 
 
 def _read_name(task: Task, address: int, length: int) -> bytes:
-    if task.creds.euid:
+    if not task.creds.privileged:
         raise KernelError(Errno.EPERM)
     if not 0 <= length <= UTS_LIMIT:
         raise KernelError(Errno.EINVAL)
@@ -309,7 +310,7 @@ def personality(task: Task, value: UInt) -> int:
 @syscall("reboot")
 def reboot(task: Task, magic: UInt, magic2: UInt, command: UInt, argument: UserPtr) -> int:
     """reboot(2): halt, power off and restart all end the kernel cleanly."""
-    if not task.creds.privileged:
+    if not task.creds.capable(Capability.SYS_BOOT):
         raise KernelError(Errno.EPERM)
     if magic != REBOOT_MAGIC or magic2 not in REBOOT_MAGIC_2:
         raise KernelError(Errno.EINVAL)

@@ -10,6 +10,7 @@ import struct
 from typing import Final
 
 from jefeos.errors import Errno, KernelError
+from jefeos.proc.capabilities import Capability
 from jefeos.proc.credentials import Usage
 from jefeos.proc.process import Process
 from jefeos.proc.signals import SIGNAL_COUNT, Signal
@@ -146,7 +147,7 @@ def clock_settime(task: Task, clock: Int, time: UserPtr) -> int:
 
 
 def _set_clock(task: Task, now_ns: int) -> None:
-    if not task.creds.privileged:
+    if not task.creds.capable(Capability.SYS_TIME):
         raise KernelError(Errno.EPERM)
     task.kernel.clock.set_realtime_ns(now_ns)
 
@@ -167,7 +168,7 @@ def settimeofday(task: Task, time: UserPtr, zone: UserPtr) -> int:
     now_ns = read_timeval(task.mm, time) if time else None
     if zone:
         task.mm.read(zone, 8)
-    if not task.creds.privileged:
+    if not task.creds.capable(Capability.SYS_TIME):
         raise KernelError(Errno.EPERM)
     if now_ns is not None:
         _set_clock(task, now_ns)
@@ -185,7 +186,7 @@ def time(task: Task, result: UserPtr) -> int:
 
 def _adjust(task: Task, timex: int) -> int:
     modes = task.mm.read_u32(timex)
-    if modes and not task.creds.privileged:
+    if modes and not task.creds.capable(Capability.SYS_TIME):
         raise KernelError(Errno.EPERM)
     data = bytearray(TIMEX_BYTES)
     struct.pack_into("<i", data, TIMEX_STATUS_OFFSET, STA_UNSYNC)

@@ -7,6 +7,7 @@ import time
 from typing import Final
 
 from jefeos.errors import Errno, KernelError
+from jefeos.proc.capabilities import Capability
 from jefeos.proc.task import Task
 from jefeos.structs import Struct, s32
 from jefeos.vfs.rtc import RtcFile
@@ -47,7 +48,7 @@ def rtc_control(task: Task, file: RtcFile, request: int, argument: int) -> int:
         task.mm.write(argument, fields.pack())
         return 0
     if request == RTC_SET_TIME:
-        if not task.creds.privileged:
+        if not task.creds.capable(Capability.SYS_TIME):
             raise KernelError(Errno.EACCES)
         file.clock.seconds = _seconds(RtcTime.parse(task.mm.read(argument, RtcTime.size)))
         return 0

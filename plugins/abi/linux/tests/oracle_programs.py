@@ -34,6 +34,7 @@ FILE_PROGRAMS = (
 )
 """About files; each runs in an empty folder."""
 PROCESS_PROGRAMS = (
+    "capabilities",
     "depth",
     "futex2",
     "handlers",
