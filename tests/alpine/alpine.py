@@ -116,17 +116,17 @@ def unpack(archive: str, folder: Path) -> Path:
     return folder
 
 
-def on_the_host(script: str, root: Path) -> Outcome:
+def on_the_host(script: str, root: Path, timeout_s: float = TIMEOUT_S) -> Outcome:
     """Run it here, inside of the unpacked archive."""
     command = ["unshare", "--mount", "/bin/sh", "-c", ENTER, str(root), *_words(script)]
-    done = subprocess.run(command, env=ENVIRONMENT, input=b"", capture_output=True, timeout=TIMEOUT_S, check=False)
+    done = subprocess.run(command, env=ENVIRONMENT, input=b"", capture_output=True, timeout=timeout_s, check=False)
     shutil.rmtree(root / "tmp" / "w")
     return Outcome(done.stdout, done.stderr, 128 - done.returncode if done.returncode < 0 else done.returncode)
 
 
-def on_jefeos(script: str, system: System, *before: str) -> Outcome:
+def on_jefeos(script: str, system: System, *before: str, timeout_s: float = TIMEOUT_S) -> Outcome:
     """Run it on a system whose root is the archive; or, with ``before`` (``chroot DIR``), somewhere else."""
-    done = system.run([*before, *_words(script)], env=ENVIRONMENT, timeout=TIMEOUT_S)
+    done = system.run([*before, *_words(script)], env=ENVIRONMENT, timeout=timeout_s)
     return Outcome(done.stdout, done.stderr, done.status)
 
 

@@ -64,7 +64,7 @@ class Sides:
                 words[index] = self.program(word[4:])
         return words
 
-    def on_the_host(self, words: list[str]) -> Outcome:
+    def on_the_host(self, words: list[str], timeout_s: float = TIMEOUT_S) -> Outcome:
         """Run it here, in a fresh folder."""
         fill(self.folder)
         done = subprocess.run(
@@ -73,17 +73,17 @@ class Sides:
             env=ENVIRONMENT,
             input=b"",
             capture_output=True,
-            timeout=TIMEOUT_S,
+            timeout=timeout_s,
             umask=0o022,
             check=False,
         )
         status = 128 - done.returncode if done.returncode < 0 else done.returncode
         return Outcome(done.stdout, done.stderr, status, tree(self.folder))
 
-    def on_jefeos(self, words: list[str]) -> Outcome:
+    def on_jefeos(self, words: list[str], timeout_s: float = TIMEOUT_S) -> Outcome:
         """Run it there, in a fresh folder."""
         fill(self.other)
-        done = self.system.run(words, env=ENVIRONMENT, cwd=str(self.folder), timeout=TIMEOUT_S)
+        done = self.system.run(words, env=ENVIRONMENT, cwd=str(self.folder), timeout=timeout_s)
         return Outcome(done.stdout, done.stderr, done.status, tree(self.other))
 
 

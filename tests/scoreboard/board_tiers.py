@@ -23,17 +23,20 @@ from pathlib import Path
 from typing import Any, Final
 
 import jefeos
+from attrs import evolve
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent.parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "parity"))
 sys.path.insert(0, str(Path(__file__).parent.parent / "alpine"))
 sys.path.insert(0, str(Path(__file__).parent.parent / "init"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "cpython"))
 import alpine
 from comparing import NO, NOT_RUN, YES, Evidence, Verdict, board, row
 from journeys import JOURNEYS
 from programs_build import COMPILERS, build
-from pythons import CHECKS, DEBIAN_PYTHON, MUSL_PYTHON, musl_python
+from python_scripts import SCRIPTS, SLOW
+from pythons import DEBIAN_PYTHON, MUSL_PYTHON, musl_python
 from roots import alpine_roots
 from sides import Sides
 
@@ -54,7 +57,9 @@ LINKAGES: Final = {
 }
 """How they are linked in the tiers that they make up."""
 
-Rows = list[dict[str, Any]]
+PATIENCE_S: Final = 240
+"""For what a Python does."""
+
 Progress = Callable[[str], None]
 
 
@@ -144,20 +149,21 @@ def _init(progress: Progress, archive: str | None) -> Iterable[dict[str, Any]]:
 
 
 def _pythons(evidence: Evidence, progress: Progress, archive: str | None) -> Iterable[dict[str, Any]]:
+    scripts = {name: script for name, script in SCRIPTS.items() if name not in SLOW}
     with tempfile.TemporaryDirectory(prefix="jefeos-python-") as folder:
         sides = Sides(Path(folder), str, stats=True)
         with sides.system:
             reason = "" if Path(DEBIAN_PYTHON).exists() else f"not installed: {DEBIAN_PYTHON}"
-            for name, script in CHECKS.items():
+            for name, script in scripts.items():
                 progress(f"CPython 3.11 {name}")
                 verdict = Verdict(NOT_RUN, reason)
                 if not reason:
-                    words = ["/bin/sh", "-c", f"python={DEBIAN_PYTHON}; {script}"]
+                    words = ["/bin/sh", "-c", f"PY={DEBIAN_PYTHON}\n{script}"]
                     verdict = evidence.compare(
                         f"CPython 3.11: {name}",
                         sides.system,
-                        lambda words=words: sides.on_the_host(words),
-                        lambda words=words: sides.on_jefeos(words),
+                        lambda words=words: evolve(sides.on_the_host(words, PATIENCE_S), files={}),  # they hold the time
+                        lambda words=words: evolve(sides.on_jefeos(words, PATIENCE_S), files={}),
                         must_work=True,
                     )
                 yield row(name, "CPython 3.11", DEBIAN_PYTHON, verdict)
@@ -166,17 +172,19 @@ def _pythons(evidence: Evidence, progress: Progress, archive: str | None) -> Ite
         if not reason:
             progress("CPython 3.13")
             reason = musl_python(alpine.unpack(str(archive), root))
-        for name, script in CHECKS.items():
+        for name, script in scripts.items():
             progress(f"CPython 3.13 {name}")
             verdict = Verdict(NOT_RUN, reason)
             if not reason:
-                script = f"python={MUSL_PYTHON}; {script}"
+                script = f"PY={MUSL_PYTHON}\n{script}"
                 with jefeos.boot(root=str(root), ram="1G", stats=True) as system:
                     verdict = evidence.compare(
                         f"CPython 3.13: {name}",
                         system,
-                        lambda script=script: alpine.on_the_host(script, root),
-                        lambda script=script, system=system: alpine.on_jefeos(script, system),
+                        lambda script=script: alpine.on_the_host(script, root, PATIENCE_S),
+                        lambda script=script, system=system: alpine.on_jefeos(
+                            script, system, timeout_s=PATIENCE_S
+                        ),
                         must_work=True,
                     )
             yield row(name, "CPython 3.13", MUSL_PYTHON, verdict)
