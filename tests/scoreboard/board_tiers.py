@@ -162,7 +162,7 @@ def _pythons(evidence: Evidence, progress: Progress, archive: str | None) -> Ite
                     verdict = evidence.compare(
                         f"CPython 3.11: {name}",
                         sides.system,
-                        lambda words=words: evolve(sides.on_the_host(words, PATIENCE_S), files={}),  # they hold the time
+                        lambda words=words: evolve(sides.on_the_host(words, PATIENCE_S), files={}),  # with times
                         lambda words=words: evolve(sides.on_jefeos(words, PATIENCE_S), files={}),
                         must_work=True,
                     )
