@@ -1,8 +1,9 @@
 """The test files of CPython that are run, and which parts of them every test run has.
 
-``FILES`` is the whole table: the interpreter's tests of what a kernel answers for. The files (or parts) of ``SHORT``
-take a few seconds each and run in every ``make test``; the rest needs ``--long``, mostly because the tests sleep. Not compared yet: test_multiprocessing_fork and its like,
-test_ssl, test_concurrent_futures, and those of asyncio that are not named here.
+``FILES`` is the whole table: the interpreter's tests of what a kernel answers for. The files (or parts) of
+``SHORT`` take a few seconds each and run in every ``make test``; the rest needs ``--long``, mostly because the
+tests sleep. Not compared yet: test_multiprocessing_fork and its like, test_ssl, test_concurrent_futures, and those
+of asyncio that are not named here.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ SHORT: dict[str, tuple[str, ...]] = {
     "test_os": (),
     "test_posix": (),
     "test_signal": (
-        "GenericTests", "PosixTests", "WakeupSignalTests", "WakeupFDTests", "PendingSignalsTests", "PidfdSignalTest",
+        "GenericTests", "PosixTests", "WakeupSignalTests", "WakeupFDTests", "PendingSignalsTests",
+        "PidfdSignalTest",
         "SiginterruptTest.test_siginterrupt_on", "RaiseSignalTest", "ItimerTest.test_itimer_real",
     ),
     "test_subprocess": ("POSIXProcessTestCase", "RunFuncTestCase", "ContextManagerTests"),
@@ -39,12 +41,15 @@ SHORT: dict[str, tuple[str, ...]] = {
 MODULES: dict[str, tuple[str, ...]] = dict.fromkeys(SHORT, ()) | dict.fromkeys(
     (
         "test_io", "test_fileio", "test_glob", "test_tarfile", "test_zipfile", "test_selectors", "test_poll",
-        "test_queue", "test_eintr", "test_wait3", "test_wait4", "test_fork1", "test_pwd", "test_grp", "test_time",
+        "test_queue", "test_eintr", "test_wait3", "test_wait4", "test_fork1", "test_pwd", "test_grp",
+        "test_time",
         "test_locale", "test_posixpath", "test_genericpath", "test_stat", "test_file", "test_filecmp",
         "test_fileinput", "test_bufio", "test_faulthandler", "test_threadsignals", "test_threadedtempfile",
-        "test_threading_local", "test_file_eintr", "test_dbm", "test_hashlib", "test_ctypes", "test_sys", "test_syslog",
+        "test_threading_local", "test_file_eintr", "test_dbm", "test_hashlib", "test_ctypes", "test_sys",
+        "test_syslog",
         "test_uuid", "test_platform", "test_sched", "test_gc", "test_math", "test_cmath", "test_float",
-        "test_struct", "test_json", "test_gzip", "test_zlib", "test_import", "test_runpy", "test_atexit", "test_utf8_mode",
+        "test_struct", "test_json", "test_gzip", "test_zlib", "test_import", "test_runpy", "test_atexit",
+        "test_utf8_mode",
         "test_c_locale_coercion", "test_cmd_line", "test_repl", "test_readline", "test_getpass", "test_support",
         "test_contextlib", "test_venv", "test_multiprocessing_main_handling",
         "test_asyncio.test_base_events", "test_asyncio.test_selector_events",
