@@ -49,7 +49,7 @@ ENVIRONMENT = {
     "PWD": "",
 }
 INPUT = b"first line\nsecond line\n"
-TIMEOUT_S = 60
+TIMEOUT_S = 30
 #: How much of an output that differs is kept.
 KEPT_BYTES = 2000
 
@@ -133,7 +133,9 @@ def run(names: Collection[str] = (), **boot: Any) -> dict[str, Any]:
                 for interface in wanted
                 if interface.key in probes
             }
-            system.run(["/bin/mkdir", "-p", place], timeout=TIMEOUT_S)
+            second = f"{place}/second"
+            Path(second).mkdir()
+            system.run(["/bin/mkdir", "-p", second], timeout=TIMEOUT_S)
             rows = [attrs.asdict(interface) for interface in wanted]
             for interface, row in zip(wanted, rows, strict=True):
                 if interface.kind == "utility" and not is_installed(interface.name):
@@ -144,6 +146,10 @@ def run(names: Collection[str] = (), **boot: Any) -> dict[str, Any]:
                 else:
                     probe, reason = probes[interface.key], explained.get(interface.key, "")
                     row |= judge(probe, outcomes[interface.key].result(), system, place, reason)
+                    if row["state"] == "differs" and not reason:
+                        # On a loaded machine a probe can be overtaken: what differs twice differs.
+                        again = host.submit(run_on_host, probe, second).result()
+                        row |= judge(probe, again, system, second, reason) | {"again": True}
     return {"rows": rows, "counts": dict(Counter(row["state"] for row in rows)), "seconds": time.monotonic() - started}
 
 
