@@ -21,7 +21,6 @@ from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-import pytest
 from attrs import define, field
 
 from jefeos.bus.driver import DeviceManager, Driver
@@ -236,10 +235,11 @@ class NetDriverConformance:
         self.run(test)
 
     def test_the_link_goes_down_and_comes_up(self) -> None:
-        if not self.reports_link:
-            pytest.skip("this hardware does not tell")
-
         async def test(rig: NicRig) -> None:
+            if not self.reports_link:  # then that must be so: the flag hides no working hardware
+                rig.card_port.set_link(False)
+                assert not await rig.until(lambda: not rig.nic.link_up, 1.0)
+                return
             heard: list[bool] = []
             rig.nic.link_changed = heard.append
             generator = random.Random(5)
