@@ -36,12 +36,17 @@ _ONES: Final = 0xFF
 class Drive:
     """A disk. Its registers are the channel's, except status and error."""
 
-    def __init__(self, image: DiskImage, serial: str, *, lba48: bool = True, dma: bool = True) -> None:
+    def __init__(
+        self, image: DiskImage, serial: str, *, lba48: bool = True, dma: bool = True, removable: bool = False
+    ) -> None:
         self.image = image
         self.sector_count = image.size_bytes // r.SECTOR_BYTES
         self.serial = serial
         self.has_lba48 = lba48
         self.has_dma = dma
+        self.removable = removable
+        self.has_medium = True
+        """Set False to take the medium out of a removable drive."""
         self.status = r.STATUS_DRDY
         self.error = 0
         self.buffer = memoryview(b"")
@@ -66,7 +71,7 @@ class Drive:
             data[2 * word : 2 * (word + count)] = value.to_bytes(2 * count, "little")
 
         word = r.IdentifyWord
-        put(word.GENERAL, 1 << 6)
+        put(word.GENERAL, r.GENERAL_REMOVABLE if self.removable else 1 << 6)
         data[2 * word.SERIAL : 2 * word.SERIAL + 20] = pack_text(self.serial, 10)
         data[2 * word.FIRMWARE : 2 * word.FIRMWARE + 8] = pack_text("1.0", 4)
         data[2 * word.MODEL : 2 * word.MODEL + 40] = pack_text("JefeOS simulated disk", 20)
@@ -273,6 +278,9 @@ class Channel:
         self, drive: Drive, offset: int, action: Callable[[], None], length: int = r.SECTOR_BYTES
     ) -> bool:
         """Do something with the image; if it fails, so does the command, as a disk fails."""
+        if not drive.has_medium:
+            self._fail(drive, r.ERROR_NO_MEDIA | r.ERROR_ABORTED)
+            return False
         try:
             action()
         except Stuck:

@@ -38,11 +38,11 @@ class Rig:
         assert failure.value.errno == errno
 
 
-def rig(tmp_path: Path, *, dma: bool = True, read_only: bool = False) -> Rig:
+def rig(tmp_path: Path, *, dma: bool = True, read_only: bool = False, removable: bool = False) -> Rig:
     path = str(tmp_path / "disk.img")
     create_image(path, SECTORS * r.SECTOR_BYTES)
     image = FaultyImage(open_image(path, read_only=read_only))
-    drive = Drive(image, "1", dma=dma)
+    drive = Drive(image, "1", dma=dma, removable=removable)
     controller = IdeController()
     controller.attach(drive, 0)
     machine = bare_machine()
@@ -123,6 +123,17 @@ def test_a_write_protected_medium_is_read_only(tmp_path: Path) -> None:
     assert it.disk.read(0, 1) == bytes(r.SECTOR_BYTES)
     it.fails_with(Errno.EROFS, writing=True)
     assert it.disk.read_only and it.manager.published == [it.disk]
+
+
+@both
+def test_a_drive_without_its_medium(tmp_path: Path, dma: bool) -> None:
+    it = rig(tmp_path, dma=dma, removable=True)
+    it.drive.has_medium = False
+    it.fails_with(Errno.ENOMEDIUM)
+    it.fails_with(Errno.ENOMEDIUM, writing=True)
+    assert it.manager.published == [it.disk]
+    it.drive.has_medium = True
+    assert it.disk.read(0, 1) == bytes(r.SECTOR_BYTES)
 
 
 @pytest.mark.parametrize(
