@@ -92,6 +92,31 @@ def frame_to(destination: bytes, size: int, generator: random.Random, source: by
     return destination + source + ETHERTYPE + generator.randbytes(size - ETHERNET_HEADER_BYTES)
 
 
+def run_with_card(
+    make_machine: Callable[[bytes, Port], Machine],
+    drivers: list[Driver],
+    test: Callable[[NicRig], Awaitable[None]],
+) -> None:
+    """Run ``test`` in an event loop, with a card on one end of a clean `Lan`; afterwards nothing may be left over."""
+
+    async def body() -> None:
+        loop = asyncio.get_running_loop()
+        lan = Lan(loop.call_soon, lambda delay_ns, callback: loop.call_later(delay_ns / 1e9, callback))
+        port, peer = lan.port(), lan.port()
+        machine = make_machine(MAC, port)
+        try:
+            rig = NicRig(machine, start(machine, drivers, loop), port, peer)
+            assert await rig.until(lambda: rig.nic.link_up), "the link does not come up"
+            rig.listen()
+            await test(rig)
+            rig.manager.unbind_all()
+            assert not machine.dma.block_count, "the driver kept DMA memory"
+        finally:
+            machine.stop()
+
+    asyncio.run(body())
+
+
 class NetDriverConformance:
     """A network driver on a machine with one card."""
 
@@ -116,23 +141,7 @@ class NetDriverConformance:
 
     def run(self, test: Callable[[NicRig], Awaitable[None]]) -> None:
         """Run ``test`` with a rig in an event loop; afterwards nothing may be left over."""
-
-        async def body() -> None:
-            loop = asyncio.get_running_loop()
-            lan = Lan(loop.call_soon, lambda delay_ns, callback: loop.call_later(delay_ns / 1e9, callback))
-            port, peer = lan.port(), lan.port()
-            machine = self.make_machine(MAC, port)
-            try:
-                rig = NicRig(machine, start(machine, self.make_drivers(), loop), port, peer)
-                assert await rig.until(lambda: rig.nic.link_up), "the link does not come up"
-                rig.listen()
-                await test(rig)
-                rig.manager.unbind_all()
-                assert not machine.dma.block_count, "the driver kept DMA memory"
-            finally:
-                machine.stop()
-
-        asyncio.run(body())
+        run_with_card(self.make_machine, self.make_drivers(), test)
 
     def test_the_address_is_the_card_s(self) -> None:
         async def test(rig: NicRig) -> None:

@@ -7,12 +7,14 @@ import random
 from collections.abc import Awaitable, Callable
 
 import pytest
+from jefeos.bus.machine import Machine
 from jefeos.bus.pci import ConfigRegister, Status
 from jefeos.bus.simulated import SimulatedMachine
 from jefeos.errors import Errno, KernelError
+from jefeos.net.wire import Port
 from jefeos.net.wires.lan import Lan
 from jefeos.testing.machines import bare_machine, start
-from jefeos.testing.nics import MAC, PEER_MAC, NicRig, frame_to
+from jefeos.testing.nics import MAC, PEER_MAC, NicRig, frame_to, run_with_card
 from jefeos_driver_e1000 import registers as r
 from jefeos_driver_e1000.driver import E1000, E1000Driver
 from jefeos_driver_e1000.model import E1000Model
@@ -21,20 +23,20 @@ GENERATOR = random.Random(1)
 
 
 def run(test: Callable[[NicRig, E1000Model, E1000], Awaitable[None]]) -> None:
-    async def body() -> None:
-        loop = asyncio.get_running_loop()
-        lan = Lan(loop.call_soon, lambda delay_ns, callback: loop.call_later(delay_ns / 1e9, callback))
-        port, peer = lan.port(), lan.port()
-        model = E1000Model(MAC, port)
+    models: list[E1000Model] = []
+
+    def make_machine(mac: bytes, port: Port) -> Machine:
+        models.append(E1000Model(mac, port))
         machine = bare_machine()
-        machine.add(model)
-        rig = NicRig(machine, start(machine, [E1000Driver()], loop), port, peer)
-        rig.listen()
+        machine.add(models[0])
+        return machine
+
+    async def body(rig: NicRig) -> None:
         nic = rig.nic
         assert isinstance(nic, E1000)
-        await test(rig, model, nic)
+        await test(rig, models[0], nic)
 
-    asyncio.run(body())
+    run_with_card(make_machine, [E1000Driver()], body)
 
 
 async def is_offline(rig: NicRig) -> bool:

@@ -7,11 +7,12 @@ import random
 from collections.abc import Awaitable, Callable
 
 import pytest
+from jefeos.bus.machine import Machine
 from jefeos.bus.simulated import SimulatedMachine
 from jefeos.errors import Errno, KernelError
-from jefeos.net.wires.lan import Lan
-from jefeos.testing.machines import bare_machine, start
-from jefeos.testing.nics import MAC, PEER_MAC, NicRig, frame_to
+from jefeos.net.wire import Port
+from jefeos.testing.machines import bare_machine
+from jefeos.testing.nics import MAC, PEER_MAC, NicRig, frame_to, run_with_card
 from jefeos_driver_tulip import registers as r
 from jefeos_driver_tulip.driver import Tulip, TulipDriver
 from jefeos_driver_tulip.model import TulipModel
@@ -23,21 +24,20 @@ Test = Callable[[NicRig, TulipModel, Tulip], Awaitable[None]]
 
 
 def run(test: Test, model_type: type[TulipModel] = TulipModel) -> None:
-    async def body() -> None:
-        loop = asyncio.get_running_loop()
-        lan = Lan(loop.call_soon, lambda delay_ns, callback: loop.call_later(delay_ns / 1e9, callback))
-        port, peer = lan.port(), lan.port()
-        model = model_type(MAC, port)
+    models: list[TulipModel] = []
+
+    def make_machine(mac: bytes, port: Port) -> Machine:
+        models.append(model_type(mac, port))
         machine = bare_machine()
-        machine.add(model)
-        rig = NicRig(machine, start(machine, [TulipDriver()], loop), port, peer)
-        rig.listen()
+        machine.add(models[0])
+        return machine
+
+    async def body(rig: NicRig) -> None:
         nic = rig.nic
         assert isinstance(nic, Tulip)
-        await test(rig, model, nic)
-        rig.manager.unbind_all()
+        await test(rig, models[0], nic)
 
-    asyncio.run(body())
+    run_with_card(make_machine, [TulipDriver()], body)
 
 
 def test_surprise_removal(caplog: pytest.LogCaptureFixture) -> None:
