@@ -27,7 +27,7 @@ MAXIMUM_DMA_BYTES: Final = 16 << 20
 """… but no more than this."""
 _PAGE_SHIFT: Final = 12
 MAC_PREFIX: Final = bytes.fromhex("525400")
-_MEMORY_FOLDER: Final = "/dev/shm"
+MEMORY_FOLDER: Final = "/dev/shm"
 
 
 def wants_devices(config: BootConfig) -> bool:
@@ -46,7 +46,7 @@ class RamFile:
     def __init__(self, size: int) -> None:
         import tempfile
 
-        folder = _MEMORY_FOLDER if os.path.isdir(_MEMORY_FOLDER) else None
+        folder = MEMORY_FOLDER if os.path.isdir(MEMORY_FOLDER) else None
         try:
             self.descriptor, self.path = tempfile.mkstemp(prefix="jefeos-ram-", dir=folder)
             os.truncate(self.descriptor, size)
@@ -89,8 +89,8 @@ def start_devices(kernel: Kernel) -> None:
         kernel.log,
         disks=[DiskRequest(disk.path, disk.read_only) for disk in config.disks],
         nics=nics,
-        disk_controllers=_named(plugins.collect("jefeos_disk_controllers")),
-        network_cards=_named(plugins.collect("jefeos_network_cards")),
+        disk_controllers=first_named(plugins.collect("jefeos_disk_controllers")),
+        network_cards=first_named(plugins.collect("jefeos_network_cards")),
     )
     machine: Machine | None = plugins.first("jefeos_machine", name=name, request=request)
     if machine is None:
@@ -115,7 +115,7 @@ def _make_nic(kernel: Kernel, spec: str) -> NicRequest:
     from jefeos.bus.machine import NicRequest
 
     kind, _, rest = spec.partition(":")
-    kinds = _named(kernel.plugins.collect("jefeos_wires"))
+    kinds = first_named(kernel.plugins.collect("jefeos_wires"))
     if kind not in kinds:
         raise ConfigError(f"--net {spec}: no plugin has a wire {kind!r}; there are: none, {', '.join(kinds)}")
     port: Port = kinds[kind](rest, kernel.loop)
@@ -146,6 +146,6 @@ def stop_devices(kernel: Kernel) -> None:
         wire.close()
 
 
-def _named(found: list[dict[str, Any]]) -> dict[str, Any]:
+def first_named(found: list[dict[str, Any]]) -> dict[str, Any]:
     """One dictionary; of two entries with a name, the one of the plugin that was asked first stays."""
     return {name: thing for some in reversed(found) for name, thing in some.items()}

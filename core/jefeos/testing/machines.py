@@ -15,24 +15,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import mmap
-import os
-import tempfile
 import weakref
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Final
 
 from jefeos.bus.driver import DeviceManager, Driver
 from jefeos.bus.machine import DiskRequest, Machine, MachineRequest, NicRequest
 from jefeos.bus.simulated import SimulatedMachine
+from jefeos.bus.system import RamFile, first_named
 from jefeos.config import BootConfig
 from jefeos.errors import ConfigError
 from jefeos.plugins import load_plugins
 
 RAM_BYTES: Final = 8 << 20
 DMA_BYTES: Final = 4 << 20
-SHARED_MEMORY: Final = Path("/dev/shm")
-"""Where files are memory, on hosts that have it."""
 
 
 def bare_machine(ram_bytes: int = RAM_BYTES, dma_bytes: int = DMA_BYTES) -> SimulatedMachine:
@@ -52,32 +48,26 @@ def plugin_machine(
     Raises ConfigError if no plugin has a machine of that name.
     """
     plugins = load_plugins(BootConfig(strict=True))
-    descriptor, path = tempfile.mkstemp(
-        prefix="jefeos-ram-", dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
-    )
+    file = RamFile(ram_bytes)
     try:
-        os.truncate(path, ram_bytes)
-        ram = memoryview(mmap.mmap(descriptor, ram_bytes))
         request = MachineRequest(
-            ram,
-            path,
+            memoryview(mmap.mmap(file.descriptor, ram_bytes)),
+            file.path,
             ram_bytes - dma_bytes,
             dma_bytes,
             logging.getLogger("jefeos"),
             disks,
             nics,
-            {key: make for models in plugins.collect("jefeos_disk_controllers") for key, make in models.items()},
-            {key: make for models in plugins.collect("jefeos_network_cards") for key, make in models.items()},
+            first_named(plugins.collect("jefeos_disk_controllers")),
+            first_named(plugins.collect("jefeos_network_cards")),
         )
         machine: Machine | None = plugins.first("jefeos_machine", name=name, request=request)
         if machine is None:
             raise ConfigError(f"no plugin has a machine {name!r}")
     except BaseException:
-        os.unlink(path)
+        file.close()
         raise
-    finally:
-        os.close(descriptor)
-    weakref.finalize(machine, os.unlink, path)
+    weakref.finalize(machine, file.close)
     return machine
 
 

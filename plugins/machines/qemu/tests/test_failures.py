@@ -73,7 +73,7 @@ def test_twenty_times_leave_nothing(
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    monkeypatch.setattr("jefeos.testing.machines.SHARED_MEMORY", temporary)
+    monkeypatch.setattr("jefeos.bus.system.MEMORY_FOLDER", str(temporary))
 
     def once(number: int) -> int:
         """One life of a machine; how many descriptors are open afterwards."""
@@ -163,9 +163,10 @@ def test_a_qemu_that_stands_still_is_given_up(boot: Maker) -> None:
 def test_qemu_dies_with_us(host_program: Callable[[str], str], tmp_path: Path) -> None:
     host_program("qemu-system-x86_64")
     code = """
-        import pathlib, sys, time
+        import sys, time
+        from jefeos.bus import system
         from jefeos.testing import machines
-        machines.SHARED_MEMORY = pathlib.Path(sys.argv[1])
+        system.MEMORY_FOLDER = sys.argv[1]
         machine = machines.plugin_machine("qemu")
         machine.start()
         print(machine.pid, flush=True)
