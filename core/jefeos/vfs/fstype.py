@@ -13,6 +13,7 @@ from attrs import frozen
 from jefeos.vfs.inode import Clock, Filesystem
 
 if TYPE_CHECKING:
+    from jefeos.block.volume import VolumeFormat
     from jefeos.mm.pagecache import PageCache
 
 
@@ -33,6 +34,7 @@ class FilesystemType:
     """A kind of filesystem: its name in mount(2) and /proc/filesystems, and how to recognise and open one.
 
     ``layered``: opened read-only, it is meant to be the lower half of an overlay (a host folder, an archive).
+    ``volume``: how to make, check and mount it on a block device, for filesystems that live on one.
     ``needs_source``: False for filesystems that live on nothing ("nodev" in /proc/filesystems).
     """
 
@@ -41,3 +43,4 @@ class FilesystemType:
     open: Open
     needs_source: bool = True
     layered: bool = False
+    volume: VolumeFormat | None = None

@@ -122,6 +122,8 @@ class Filesystem(ABC):
 
     name: str = "none"
     read_only: bool = False
+    # Why it is read-only although it was to be writable, in one line; empty if it is not.
+    read_only_reason: str = ""
     # False: lookups always ask the filesystem, as its names come and go without the Vfs knowing (procfs).
     cacheable_dentries: bool = True
     # What relatime and noatime look at: filesystems whose atimes nobody wants set this.
