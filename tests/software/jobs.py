@@ -136,8 +136,8 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ec 
 openssl verify -CAfile cert cert; openssl x509 -in cert -noout -subject -issuer
 """
 
-# BusyBox's shell says "Terminated" only if `wait` itself reaps the child. It reaps silently after every builtin too, `kill`
-# for one, if SIGCHLD has come by then, and that is a race on Linux as well: so what `wait` says is not compared.
+# BusyBox's shell says "Terminated" only if `wait` itself reaps the child. It reaps silently after every builtin too,
+# `kill` for one, if SIGCHLD has come by then: a race, on Linux as well. So what `wait` says is not compared.
 BUSYBOX = r"""
 mkdir bin; busybox --install -s bin; export PATH=$PWD/bin; sh <<'END'
 mkdir -p d/e; seq 1 500 | tee d/n | awk '{ s += $1 * $1 } END { print s }'; head -n 100 d/n > d/e/aa; tac d/n > d/e/ab
