@@ -6,18 +6,17 @@ name, replaces the default.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from jefeos.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
 
     from jefeos.bus.machine import Machine, MachineRequest
     from jefeos.cpu.engine import Engine
     from jefeos.mm.manager import MemoryManager
-    from jefeos.net.wire import Port
+    from jefeos.net.wire import WireOpener
     from jefeos.sched.scheduler import Scheduler
     from jefeos.syscall.table import SyscallTable
 
@@ -59,11 +58,14 @@ def jefeos_machine(name: str, request: MachineRequest) -> Machine | None:
 
 
 @hookimpl(trylast=True)
-def jefeos_wires() -> dict[str, Callable[[str, AbstractEventLoop], Port]]:
+def jefeos_wires() -> dict[str, WireOpener]:
     """``stream:PATH`` and ``dgram:LOCAL:PEER``: `jefeos.net.wires.sockets`."""
     from jefeos.net.wires.sockets import connect_stream, open_datagram_pair
 
-    return {"stream": connect_stream, "dgram": open_datagram_pair}
+    return {
+        "stream": lambda rest, context: connect_stream(rest, context.loop),
+        "dgram": lambda rest, context: open_datagram_pair(rest, context.loop),
+    }
 
 
 @hookimpl(trylast=True)

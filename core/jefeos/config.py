@@ -91,6 +91,43 @@ class DiskSpec:
 
 
 @frozen
+class Forward:
+    """A port of the host that leads to one of the system: ``[ADDRESS:]PORT:GUESTPORT[/udp]``."""
+
+    host_port: int
+    guest_port: int
+    protocol: str = "tcp"
+    host_address: str = "127.0.0.1"
+    """Where the host listens; only this machine reaches 127.0.0.1."""
+
+    @classmethod
+    def parse(cls, text: str) -> Forward:
+        """Read it; an IPv6 address stands in brackets."""
+        rest, _, protocol = text.partition("/")
+        address, _, host = rest.rpartition(":")[0].rpartition(":")
+        guest = rest.rpartition(":")[2]
+        if protocol not in ("", "tcp", "udp"):
+            raise ConfigError(f"{text!r}: the protocol is tcp or udp, not {protocol!r}")
+        try:
+            host_port, guest_port = int(host), int(guest)
+        except ValueError:
+            raise ConfigError(f"{text!r} is not [ADDRESS:]PORT:GUESTPORT[/udp], as 2222:22") from None
+        if not all(0 < port < 1 << 16 for port in (host_port, guest_port)):
+            raise ConfigError(f"{text!r}: ports are from 1 to 65535")
+        if address:
+            from ipaddress import ip_address
+
+            try:
+                address = str(ip_address(address.strip("[]")))
+            except ValueError:
+                raise ConfigError(f"{text!r}: {address!r} is not an address of the host") from None
+        return cls(host_port, guest_port, protocol or "tcp", address or "127.0.0.1")
+
+    def __str__(self) -> str:
+        return f"{self.host_address}:{self.host_port}:{self.guest_port}/{self.protocol}"
+
+
+@frozen
 class BootConfig:
     """Everything a boot depends on. Values only: no open files, so that it pickles and compares."""
 
@@ -115,8 +152,10 @@ class BootConfig:
     #: Name of the machine that has the devices; None for the simulated one.
     machine: str | None = None
     disks: tuple[DiskSpec, ...] = ()
-    #: The wire of the network card, ``KIND:REST``; None for no card.
+    #: The wire of the network card, ``KIND`` or ``KIND:REST``; None for no card.
     net: str | None = None
+    #: Ports of the host that lead into the system, for wires that can do it.
+    forwards: tuple[Forward, ...] = ()
     #: Model of the network card.
     nic: str = "e1000"
     #: Host file that gets what passes on the wire.
@@ -216,9 +255,13 @@ def _read_net(value: Any) -> dict[str, Any]:
     spec = _text(value)
     if spec == "none":
         return {"net": None}
-    if ":" not in spec:
-        raise ConfigError(f"{spec!r} is not none or KIND:REST, as stream:PATH")
     return {"net": spec}
+
+
+def _read_forwards(value: Any) -> dict[str, Any]:
+    return {
+        "forwards": tuple(item if isinstance(item, Forward) else Forward.parse(_text(item)) for item in _items(value))
+    }
 
 
 def _read_init(value: Any) -> dict[str, Any]:
@@ -297,6 +340,7 @@ OPTIONS: Mapping[str, Callable[[Any], dict[str, Any]]] = {
     "machine": _text_option("machine"),
     "disk": _read_disks,
     "net": _read_net,
+    "forward": _read_forwards,
     "nic": _text_option("nic"),
     "pcap": _text_option("pcap"),
     "trace": _read_trace,
@@ -310,7 +354,7 @@ OPTIONS: Mapping[str, Callable[[Any], dict[str, Any]]] = {
 }
 
 #: Other spellings, for callers from Python who think of the field.
-_ALIASES = {"mounts": "mount", "disks": "disk", "ram_bytes": "ram", "env": "environment"}
+_ALIASES = {"mounts": "mount", "disks": "disk", "forwards": "forward", "ram_bytes": "ram", "env": "environment"}
 
 
 def _apply(

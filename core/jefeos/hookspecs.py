@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pluggy
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
+    from logging import Logger
 
     from jefeos.bus.driver import Driver
     from jefeos.bus.machine import DiskRequest, Machine, MachineRequest, NicRequest
@@ -47,9 +47,13 @@ if TYPE_CHECKING:
     from jefeos.cpu.engine import Engine
     from jefeos.kernel import Kernel
     from jefeos.mm.manager import MemoryManager
-    from jefeos.net.wire import Port
+    from jefeos.net.services import DhcpServer, DhcpServerConfig, Resolver
+    from jefeos.net.stack import NetworkStack
+    from jefeos.net.wire import WireOpener
     from jefeos.personality import Personality
     from jefeos.proc.process import Process
+    from jefeos.sched.clock import Clock, Entropy
+    from jefeos.sched.loop import KernelLoop
     from jefeos.sched.scheduler import Scheduler
     from jefeos.syscall.table import SyscallTable
     from jefeos.vfs.fstype import FilesystemType
@@ -173,11 +177,41 @@ def jefeos_network_cards() -> dict[str, Callable[[NicRequest], DeviceModel]]:
 
 
 @hookspec
-def jefeos_wires() -> dict[str, Callable[[str, AbstractEventLoop], Port]]:
-    """Kinds of wire for ``--net KIND:REST``, by kind: from REST and the event loop to a `jefeos.net.wire.Port`.
+def jefeos_wires() -> dict[str, WireOpener]:
+    """Kinds of wire for ``--net KIND[:REST]``, by kind: from REST and a `jefeos.net.wire.WireContext` to a `Port`.
 
     When: once, if the system is to have a network card. Returns: a dict, possibly empty. An error reports the plugin.
     Opening one may raise ConfigError, which ends the boot.
+    """
+
+
+@hookspec(firstresult=True)
+def jefeos_network_stack(loop: KernelLoop, clock: Clock, entropy: Entropy, log: Logger) -> NetworkStack | None:
+    """Make a network stack (`jefeos.net.stack.NetworkStack`) that has only ``lo`` yet, up. First result.
+
+    When: at the first use of `kernel.net.stack`, which is at boot if there is a network card and else with the first
+    internet socket; and by whoever needs a stack of its own (a gateway). Timers go through ``loop``, time is ``clock``.
+    Returns: a stack, or ``None``. An error reports the plugin; without a stack, internet sockets are EAFNOSUPPORT.
+    """
+
+
+@hookspec(firstresult=True)
+def jefeos_resolver(kernel: Kernel) -> Resolver | None:
+    """Make what turns names into addresses for kernel services (`jefeos.net.services.Resolver`). First result.
+
+    When: at the first name that a kernel service wants to know. Programs have resolvers of their own.
+    Returns: a resolver, or ``None``. An error reports the plugin; names other than addresses are then unknown.
+    """
+
+
+@hookspec(firstresult=True)
+def jefeos_dhcp_server(
+    stack: NetworkStack, interface: int, config: DhcpServerConfig, clock: Clock, log: Logger
+) -> DhcpServer | None:
+    """Start a small DHCP server on an interface of ``stack`` (for gateways). First result.
+
+    When: by a wire that hands out addresses. Returns: a running server, or ``None``.
+    An error reports the plugin; whoever is on that wire then needs an address by hand.
     """
 
 

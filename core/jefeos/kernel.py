@@ -29,6 +29,7 @@ from jefeos.config import BootConfig
 from jefeos.errors import BootError, ConfigError, KernelError
 from jefeos.hostfiles import HostStreams
 from jefeos.klog import KernelLog
+from jefeos.net.networking import Networking
 from jefeos.plugins import PluginHealth, Plugins, load_plugins
 from jefeos.proc.files import FdTable, FsState
 from jefeos.proc.futex import FutexTable
@@ -162,6 +163,7 @@ class Kernel:
         self.devices: DeviceManager | None = None
         self.disks: BlockNodes | None = None
         self.wire: Port | None = None
+        self.net = Networking(self)
         if wants_devices(config):
             start_devices(self)
         self.memory_at_boot = self.memory.free_frames()
@@ -361,6 +363,9 @@ class Kernel:
         self.closed = True
         for injector in list(self.injectors):
             injector.detach()
+        net: Networking | None = getattr(self, "net", None)
+        if net is not None:
+            net.close()
         stop_devices(self)
         streams = getattr(self, "host_streams", None)
         if streams is not None:

@@ -104,6 +104,7 @@ def start_devices(kernel: Kernel) -> None:
         kernel.devices = DeviceManager(machine, drivers, kernel.loop, kernel.log)
         kernel.disks = BlockNodes(kernel.vfs.devices, kernel.log)
         kernel.disks.follow(kernel.devices)
+        kernel.net.follow(kernel.devices)
         kernel.devices.bind_all()
     except BaseException:
         machine.stop()
@@ -113,12 +114,18 @@ def start_devices(kernel: Kernel) -> None:
 def _make_nic(kernel: Kernel, spec: str) -> NicRequest:
     """The wire and a card for it. Its address is the seed's, of the locally administered ones that QEMU uses."""
     from jefeos.bus.machine import NicRequest
+    from jefeos.net.wire import WireContext
 
     kind, _, rest = spec.partition(":")
     kinds = first_named(kernel.plugins.collect("jefeos_wires"))
     if kind not in kinds:
         raise ConfigError(f"--net {spec}: no plugin has a wire {kind!r}; there are: none, {', '.join(kinds)}")
-    port: Port = kinds[kind](rest, kernel.loop)
+    forwards = kernel.config.forwards
+    context = WireContext(kernel.loop, kernel.clock, kernel.entropy, kernel.log, kernel.plugins, forwards)
+    port: Port = kinds[kind](rest, context)
+    if forwards and not port.forwards_ports:
+        port.close()
+        raise ConfigError(f"--forward {forwards[0]}: the wire {kind!r} does not forward ports")
     if kernel.config.pcap is not None:
         from jefeos.net.wires.pcap import PcapTee
 

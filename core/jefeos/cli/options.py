@@ -37,6 +37,7 @@ BOOT_OPTIONS = (
     BootOption("machine", "--machine", "text", "NAME", "Machine that has the devices: simulated, or a plugin's."),
     BootOption("disk", "--disk", "texts", "IMAGE[:ro]", "Give the machine a disk. Repeatable."),
     BootOption("net", "--net", "text", "WIRE", "Network card on a wire: stream:PATH, dgram:LOCAL:PEER, or a plugin's."),
+    BootOption("forward", "--forward", "texts", "PORT:PORT", "Host port (127.0.0.1) to one of the system. Repeatable."),
     BootOption("nic", "--nic", "text", "MODEL", "Model of the network card (default e1000)."),
     BootOption("pcap", "--pcap", "text", "FILE", "Write what passes on the wire to a file for Wireshark."),
     BootOption("ram", "--ram", "text", "SIZE", "Physical memory, as 64M or 1G (default 256M)."),

@@ -12,8 +12,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from attrs import frozen
 
 from jefeos.net.device import Offload
+
+if TYPE_CHECKING:
+    import logging
+
+    from jefeos.config import Forward
+    from jefeos.plugins import Plugins
+    from jefeos.sched.clock import Clock, Entropy
+    from jefeos.sched.loop import KernelLoop
 
 FrameReceiver = Callable[[bytes], None]
 
@@ -25,6 +36,8 @@ class Port(ABC):
     """Whether `send` takes frames longer than the wire's, together with their `Offload`."""
     accepts_segments: bool = False
     """Whether the `receiver` takes such frames: whoever is plugged in says so."""
+    forwards_ports: bool = False
+    """Whether it does what `WireContext.forwards` asks."""
 
     def __init__(self) -> None:
         self.receiver: FrameReceiver = _nobody
@@ -45,6 +58,24 @@ class Port(ABC):
         if up != self.link_up:
             self.link_up = up
             self.link_changed(up)
+
+
+@frozen
+class WireContext:
+    """What the opener of a wire is given of the kernel."""
+
+    loop: KernelLoop
+    clock: Clock
+    entropy: Entropy
+    log: logging.Logger
+    plugins: Plugins
+    """For wires that need what other plugins provide, as a network stack or a DHCP server."""
+    forwards: tuple[Forward, ...] = ()
+    """Host ports that lead into the system (``--forward``), for wires that can do it (`Port.forwards_ports`)."""
+
+
+WireOpener: TypeAlias = Callable[[str, WireContext], Port]
+"""From what follows ``KIND:`` in ``--net`` to an end of the wire. Raises ConfigError."""
 
 
 def _nobody(frame: bytes) -> None:

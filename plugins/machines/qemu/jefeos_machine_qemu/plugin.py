@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 from jefeos.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from jefeos.bus.machine import Machine, MachineRequest
-    from jefeos.net.wire import Port
+    from jefeos.net.wire import Port, WireContext, WireOpener
 
 JEFEOS_API = 1
 
@@ -25,11 +23,11 @@ def jefeos_machine(name: str, request: MachineRequest) -> Machine | None:
 
 
 @hookimpl
-def jefeos_wires() -> dict[str, Callable[..., Port]]:
+def jefeos_wires() -> dict[str, WireOpener]:
     return {"qemu-user": open_qemu_user}
 
 
-def open_qemu_user(rest: str, loop: object) -> Port:
+def open_qemu_user(rest: str, context: WireContext) -> Port:
     """``qemu-user:open``, or ``qemu-user:restricted`` without a way to the host and beyond."""
     from jefeos.errors import ConfigError
 

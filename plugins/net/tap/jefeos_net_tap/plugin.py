@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from jefeos.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
-
-    from jefeos.net.wire import Port
+    from jefeos.net.wire import WireOpener
 
 JEFEOS_API = 1
 
 
 @hookimpl
-def jefeos_wires() -> dict[str, Callable[[str, AbstractEventLoop], Port]]:
+def jefeos_wires() -> dict[str, WireOpener]:
     from jefeos_net_tap.port import open_tap
 
-    return {"tap": open_tap}
+    return {"tap": lambda rest, context: open_tap(rest, context.loop)}

@@ -1,0 +1,78 @@
+"""The kernel's side of its network: the stack, its devices, its resolver, each made when it is first needed.
+
+    kernel.net.stack       NetworkStack      the plugin's, by the hook jefeos_network_stack
+    kernel.net.resolver    Resolver          names for kernel services, by the hook jefeos_resolver
+
+A program without the network never pays for one: without a card nothing is imported before the first internet socket.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jefeos.errors import Errno, KernelError
+from jefeos.net.device import NetDevice
+
+if TYPE_CHECKING:
+    from jefeos.bus.driver import DeviceManager
+    from jefeos.kernel import Kernel
+    from jefeos.net.services import Resolver
+    from jefeos.net.stack import NetworkStack
+
+
+class Networking:
+    """See the module's text."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._stack: NetworkStack | None = None
+        self._resolver: Resolver | None = None
+
+    @property
+    def stack(self) -> NetworkStack:
+        """The network stack. Raises KernelError(EAFNOSUPPORT) if no plugin has one."""
+        if self._stack is None:
+            kernel = self._kernel
+            self._stack = kernel.plugins.first(
+                "jefeos_network_stack", loop=kernel.loop, clock=kernel.clock, entropy=kernel.entropy, log=kernel.log
+            )
+            if self._stack is None:
+                raise KernelError(Errno.EAFNOSUPPORT, "no plugin provides a network stack")
+        return self._stack
+
+    @property
+    def in_use(self) -> bool:
+        """Whether there is a stack yet: listings need not make one."""
+        return self._stack is not None
+
+    @property
+    def resolver(self) -> Resolver:
+        """The resolver of kernel services. Raises KernelError(ENOENT) if no plugin has one."""
+        if self._resolver is None:
+            self._resolver = self._kernel.plugins.first("jefeos_resolver", kernel=self._kernel)
+            if self._resolver is None:
+                raise KernelError(Errno.ENOENT, "no plugin provides a resolver")
+        return self._resolver
+
+    def follow(self, manager: DeviceManager) -> None:
+        """Give the stack the network cards that are published, and those that will be."""
+        manager.listeners.append(self._published)
+        for thing in list(manager.published):
+            self._published(thing, True)
+
+    def _published(self, thing: object, came: bool) -> None:
+        if not isinstance(thing, NetDevice):
+            return
+        try:
+            if came:
+                self.stack.add_device(thing)
+            elif self._stack is not None:
+                self._stack.remove_device(thing)
+        except KernelError as error:
+            self._kernel.log.warning("a network card stays without a network: %s", error)
+
+    def close(self) -> None:
+        """Abort what is connected. Idempotent."""
+        if self._stack is not None:
+            self._stack.close()
+            self._stack = None
