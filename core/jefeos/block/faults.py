@@ -60,7 +60,7 @@ class FaultyImage(DiskImage):
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
         self._check_stuck()
-        for sector in self._sectors(offset, len(buffer)):
+        for sector in self._sectors(offset, len(buffer)) if self.bad_sectors else ():
             if sector in self.bad_sectors:
                 raise KernelError(Errno.EIO, f"sector {sector} cannot be read")
         self.image.read_into(offset, buffer)
@@ -77,7 +77,8 @@ class FaultyImage(DiskImage):
         self.check_range(offset, len(data))
         data = bytes(data)
         self.history.append(Written(offset, data))
-        self.bad_sectors.difference_update(self._sectors(offset, len(data)))
+        if self.bad_sectors:
+            self.bad_sectors.difference_update(self._sectors(offset, len(data)))
         if not self.volatile_cache:
             self.image.write(offset, data)
             return

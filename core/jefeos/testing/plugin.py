@@ -26,7 +26,7 @@ import pytest
 if TYPE_CHECKING:
     from jefeos.api import System
 
-pytest.register_assert_rewrite("jefeos.testing.filesystems")
+pytest.register_assert_rewrite("jefeos.testing.filesystems", "jefeos.testing.crash", "jefeos.testing.bounds")
 
 
 @pytest.fixture
