@@ -164,6 +164,7 @@ class Kernel:
         self.disks: BlockNodes | None = None
         self.wire: Port | None = None
         self.net = Networking(self)
+        self.loop.attach_network(self.net)
         if wants_devices(config):
             start_devices(self)
         self.memory_at_boot = self.memory.free_frames()

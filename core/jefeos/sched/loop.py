@@ -6,6 +6,9 @@ Host input, timers and kernel services are ordinary asyncio; user tasks run insi
     time()              the kernel's clock, in seconds
     run_until_complete()  raises what asyncio would swallow: an exception of the host that is no `Exception`
     create_task()       through a task factory that lets kernel coroutines await wait queues (`wait.bridge`)
+    create_connection(), create_server(), create_datagram_endpoint(), getaddrinfo(), getnameinfo()
+                        over the kernel's own network stack (`jefeos.net.endpoints`), so that asyncio libraries run
+                        inside of the system unchanged; start_tls() is asyncio's own
 
 With a `VirtualClock` the selector does not sleep: it looks once for ready host descriptors, and if there are none
 it moves the clock to the next timer. It sleeps for real only when there is no timer at all, that is when all that
@@ -17,10 +20,14 @@ from __future__ import annotations
 import asyncio
 import selectors
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jefeos.sched.clock import Clock, VirtualClock
 from jefeos.sched.wait import bridge
+
+if TYPE_CHECKING:
+    from jefeos.net.endpoints import Endpoints
+    from jefeos.net.networking import Networking
 
 
 class JumpingSelector(selectors.BaseSelector):
@@ -61,7 +68,39 @@ class KernelLoop(asyncio.SelectorEventLoop):
         self._kernel_clock = clock
         super().__init__(JumpingSelector(clock) if isinstance(clock, VirtualClock) else None)
         self._escaped: BaseException | None = None
+        self._net: Networking | None = None
+        self._endpoints: Endpoints | None = None
         self.set_task_factory(_bridged_task)
+
+    def attach_network(self, net: Networking) -> None:
+        """What connections are made over."""
+        self._net = net
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """asyncio's network calls. Raises RuntimeError for a loop without a network."""
+        if self._endpoints is None:
+            from jefeos.net.endpoints import Endpoints
+
+            if self._net is None:
+                raise RuntimeError("this event loop belongs to no kernel: it has no network")
+            self._endpoints = Endpoints(self, self._net)
+        return self._endpoints
+
+    async def create_connection(self, *arguments: Any, **options: Any) -> Any:
+        return await self.endpoints.create_connection(*arguments, **options)
+
+    async def create_server(self, *arguments: Any, **options: Any) -> Any:
+        return await self.endpoints.create_server(*arguments, **options)
+
+    async def create_datagram_endpoint(self, *arguments: Any, **options: Any) -> Any:
+        return await self.endpoints.create_datagram_endpoint(*arguments, **options)
+
+    async def getaddrinfo(self, *arguments: Any, **options: Any) -> Any:
+        return await self.endpoints.getaddrinfo(*arguments, **options)
+
+    async def getnameinfo(self, *arguments: Any, **options: Any) -> Any:
+        return await self.endpoints.getnameinfo(*arguments, **options)
 
     def time(self) -> float:
         return self._kernel_clock.monotonic_ns() / 1e9
