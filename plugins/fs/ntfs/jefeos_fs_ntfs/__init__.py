@@ -1,0 +1,1 @@
+"""NTFS 3.1: the mounted filesystem, and making and checking volumes."""

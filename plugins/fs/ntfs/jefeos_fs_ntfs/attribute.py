@@ -1,0 +1,180 @@
+"""Attributes of a file record: parsed from, and kept as, the bytes that stand in the record.
+
+    ATTRIBUTE_HEADER | RESIDENT_HEADER | name | value                       | padding to 8
+    ATTRIBUTE_HEADER | NON_RESIDENT_HEADER (compressed_size) | name | mapping pairs | padding to 8
+
+An `Attribute` is a value: to change one, make another and put it in its place (`record.MftRecord`). The bounds of name,
+value and mapping pairs are checked when it is parsed, so that nothing behind here meets a claim that leaves the record.
+Names are strings of UTF-16 units, as everywhere in this package (`names`).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from jefeos.errors import CorruptError
+
+from jefeos_fs_ntfs.layout import (
+    ATTRIBUTE_HEADER,
+    INDEXED,
+    NON_RESIDENT_HEADER,
+    NON_RESIDENT_PAIRS_OFFSET,
+    RESIDENT_HEADER,
+    RESIDENT_VALUE_OFFSET,
+    AttributeFlags,
+    AttributeType,
+)
+
+_LENGTH_OFFSET: Final = 4
+_INSTANCE_OFFSET: Final = 14
+_HAS_COMPRESSED_SIZE: Final = AttributeFlags.COMPRESSED | AttributeFlags.SPARSE
+
+
+class Attribute:
+    """One attribute, or one extent of a non-resident one."""
+
+    __slots__ = ("flags", "instance", "name", "raw", "resident", "type")
+
+    def __init__(self, raw: bytes, kind: int, name: str, resident: bool, flags: int, instance: int) -> None:
+        self.raw = raw
+        """All of its bytes; their number is a multiple of 8."""
+        self.type = kind
+        self.name = name
+        self.resident = resident
+        self.flags = flags
+        self.instance = instance
+        """Unique in its record."""
+
+    @property
+    def value(self) -> bytes:
+        """Of a resident attribute. Raises CorruptError for another."""
+        if not self.resident:
+            raise CorruptError(f"{self} has to be resident")
+        length, offset, _, _ = RESIDENT_HEADER.unpack_from(self.raw, ATTRIBUTE_HEADER.size)
+        return self.raw[offset : offset + length]
+
+    @property
+    def indexed(self) -> bool:
+        """A resident attribute that stands in an index."""
+        return self.resident and bool(self.raw[ATTRIBUTE_HEADER.size + 6] & INDEXED)
+
+    @property
+    def extent(self) -> Extent:
+        """What a non-resident attribute says of itself. Raises CorruptError for a resident one."""
+        if self.resident:
+            raise CorruptError(f"{self} has to be non-resident")
+        return Extent(self)
+
+    def with_instance(self, instance: int) -> Attribute:
+        """The same, under another number."""
+        if instance == self.instance:
+            return self
+        raw = self.raw[:_INSTANCE_OFFSET] + instance.to_bytes(2, "little") + self.raw[_INSTANCE_OFFSET + 2 :]
+        return Attribute(raw, self.type, self.name, self.resident, self.flags, instance)
+
+    def __repr__(self) -> str:
+        return f"attribute {type_name(self.type)}{':' + self.name if self.name else ''}"
+
+
+class Extent:
+    """The header of a non-resident attribute. Sizes count only in the extent whose ``lowest_vcn`` is 0."""
+
+    __slots__ = ("allocated_size", "compressed_size", "compression_unit", "data_size", "highest_vcn",
+                 "initialized_size", "lowest_vcn", "pairs")
+
+    def __init__(self, attribute: Attribute) -> None:
+        raw = attribute.raw
+        (self.lowest_vcn, self.highest_vcn, pairs_offset, self.compression_unit, self.allocated_size, self.data_size,
+         self.initialized_size) = NON_RESIDENT_HEADER.unpack_from(raw, ATTRIBUTE_HEADER.size)
+        self.pairs = raw[pairs_offset:]
+        self.compressed_size: int | None = None
+        if attribute.flags & _HAS_COMPRESSED_SIZE and not self.lowest_vcn:
+            if len(raw) >= NON_RESIDENT_PAIRS_OFFSET + 8 and pairs_offset >= NON_RESIDENT_PAIRS_OFFSET + 8:
+                self.compressed_size = int.from_bytes(raw[NON_RESIDENT_PAIRS_OFFSET:][:8], "little")
+
+    @property
+    def clusters(self) -> int:
+        """How many clusters its mapping pairs cover."""
+        return self.highest_vcn + 1 - self.lowest_vcn
+
+
+def parse_attributes(data: bytes, offset: int, end: int) -> list[Attribute]:
+    """The attributes of a record from ``offset`` on, up to the end mark. Raises CorruptError."""
+    attributes: list[Attribute] = []
+    unpack, size = ATTRIBUTE_HEADER.unpack_from, ATTRIBUTE_HEADER.size
+    while True:
+        if offset + 4 > end:
+            raise CorruptError("file record: its attributes have no end mark")
+        if data[offset : offset + 4] == b"\xff\xff\xff\xff":
+            return attributes
+        if offset + RESIDENT_VALUE_OFFSET > end:
+            raise CorruptError(f"file record: an attribute at {offset} does not fit")
+        kind, length, non_resident, name_length, name_offset, flags, instance = unpack(data, offset)
+        if length % 8 or length < RESIDENT_VALUE_OFFSET or offset + length > end:
+            raise CorruptError(f"attribute {type_name(kind)}: its length is {length} at {offset} of {end}")
+        raw = data[offset : offset + length]
+        name = ""
+        if name_length:
+            if name_offset + 2 * name_length > length:
+                raise CorruptError(f"attribute {type_name(kind)}: its name leaves the attribute")
+            name = raw[name_offset : name_offset + 2 * name_length].decode("utf-16-le", "surrogatepass")
+        if non_resident:
+            _check_non_resident(kind, raw, length)
+        else:
+            value_length, value_offset, _, _ = RESIDENT_HEADER.unpack_from(raw, size)
+            if value_offset + value_length > length:
+                raise CorruptError(f"attribute {type_name(kind)}: its value leaves the attribute")
+        attributes.append(Attribute(raw, kind, name, not non_resident, flags, instance))
+        offset += length
+
+
+def _check_non_resident(kind: int, raw: bytes, length: int) -> None:
+    if length < NON_RESIDENT_PAIRS_OFFSET:
+        raise CorruptError(f"attribute {type_name(kind)}: {length} bytes are too few for a non-resident one")
+    lowest, highest, pairs_offset, unit, *_ = NON_RESIDENT_HEADER.unpack_from(raw, ATTRIBUTE_HEADER.size)
+    if not NON_RESIDENT_PAIRS_OFFSET <= pairs_offset <= length:
+        raise CorruptError(f"attribute {type_name(kind)}: its mapping pairs leave the attribute")
+    if highest + 1 < lowest or lowest >> 62 or unit > 16:
+        raise CorruptError(f"attribute {type_name(kind)}: clusters {lowest} to {highest}, compression unit {unit}")
+
+
+def make_resident(kind: int, value: bytes, name: str = "", *, indexed: bool = False, flags: int = 0) -> Attribute:
+    """A resident attribute; the record gives it its instance."""
+    encoded = name.encode("utf-16-le", "surrogatepass") if name else b""
+    value_offset = (RESIDENT_VALUE_OFFSET + len(encoded) + 7) & ~7
+    length = (value_offset + len(value) + 7) & ~7
+    raw = b"".join((
+        ATTRIBUTE_HEADER.pack(kind, length, 0, len(name), RESIDENT_VALUE_OFFSET, flags, 0),
+        RESIDENT_HEADER.pack(len(value), value_offset, INDEXED if indexed else 0, 0),
+        encoded.ljust(value_offset - RESIDENT_VALUE_OFFSET, b"\0"),
+        value.ljust(length - value_offset, b"\0"),
+    ))
+    return Attribute(raw, kind, name, True, flags, 0)
+
+
+def make_non_resident(kind: int, name: str, *, pairs: bytes, lowest_vcn: int, highest_vcn: int,
+                      allocated_size: int = 0, data_size: int = 0, initialized_size: int = 0,
+                      compressed_size: int | None = None, compression_unit: int = 0, flags: int = 0) -> Attribute:
+    """An extent of a non-resident attribute. Only the first carries the sizes."""
+    encoded = name.encode("utf-16-le", "surrogatepass") if name else b""
+    extra = b"" if compressed_size is None else compressed_size.to_bytes(8, "little")
+    name_offset = NON_RESIDENT_PAIRS_OFFSET + len(extra)
+    pairs_offset = (name_offset + len(encoded) + 7) & ~7
+    length = (pairs_offset + len(pairs) + 7) & ~7
+    raw = b"".join((
+        ATTRIBUTE_HEADER.pack(kind, length, 1, len(name), name_offset, flags, 0),
+        NON_RESIDENT_HEADER.pack(lowest_vcn, highest_vcn, pairs_offset, compression_unit, allocated_size, data_size,
+                                 initialized_size),
+        extra,
+        encoded.ljust(pairs_offset - name_offset, b"\0"),
+        pairs.ljust(length - pairs_offset, b"\0"),
+    ))
+    return Attribute(raw, kind, name, False, flags, 0)
+
+
+def type_name(kind: int) -> str:
+    """``$DATA`` for 0x80, as the documentation prints it."""
+    try:
+        return f"${AttributeType(kind).name}"
+    except ValueError:
+        return f"{kind:#x}"

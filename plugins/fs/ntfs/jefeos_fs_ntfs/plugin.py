@@ -1,0 +1,17 @@
+"""Hooks of jefeos-fs-ntfs: NTFS 3.1, reading and writing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jefeos.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from jefeos.vfs.fstype import FilesystemType
+
+JEFEOS_API = 1
+
+
+@hookimpl
+def jefeos_filesystems() -> list[FilesystemType]:
+    return []

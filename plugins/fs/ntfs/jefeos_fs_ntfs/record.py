@@ -1,0 +1,140 @@
+"""File records of the MFT, and the fixups that protect them and index blocks.
+
+Fixups: the last two bytes of every 512-byte block hold the update sequence number, and what belongs there is kept in
+the update sequence array behind the header. A block whose number differs was torn by a crash: CorruptError.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+from jefeos.errors import CorruptError
+
+from jefeos_fs_ntfs.attribute import Attribute, parse_attributes
+from jefeos_fs_ntfs.layout import (
+    BLOCK_BYTES,
+    FILE_MAGIC,
+    FILE_RECORD,
+    REFERENCE_MASK,
+    FileRecord,
+    RecordFlags,
+)
+
+_USA: Final = struct.Struct("<4sHH")
+END_MARK: Final = b"\xff\xff\xff\xff\0\0\0\0"
+
+
+def apply_fixups(data: bytes, magic: bytes, what: str) -> bytes:
+    """The block with its own last bytes back in place. Raises CorruptError, naming it as ``what``."""
+    if len(data) < BLOCK_BYTES or data[:4] != magic:
+        raise CorruptError(f"{what}: {bytes(data[:4])!r} stands where {magic!r} should")
+    _, offset, count = _USA.unpack_from(data)
+    blocks = len(data) // BLOCK_BYTES
+    if count != blocks + 1 or offset % 2 or offset < _USA.size or offset + 2 * count > BLOCK_BYTES - 2:
+        raise CorruptError(f"{what}: its update sequence array has {count} entries at {offset}")
+    number = data[offset : offset + 2]
+    block = bytearray(data)
+    for index in range(blocks):
+        end = (index + 1) * BLOCK_BYTES
+        if data[end - 2 : end] != number:
+            raise CorruptError(f"{what}: torn, the update sequence numbers differ")
+        block[end - 2 : end] = data[offset + 2 + 2 * index : offset + 4 + 2 * index]
+    return bytes(block)
+
+
+def protect(block: bytearray, number: int) -> None:
+    """Put the update sequence ``number`` (1 to 0xFFFF) in place. The header says where the array is."""
+    _, offset, _ = _USA.unpack_from(block)
+    mark = number.to_bytes(2, "little")
+    block[offset : offset + 2] = mark
+    for end in range(BLOCK_BYTES, len(block) + 1, BLOCK_BYTES):
+        offset += 2
+        block[offset : offset + 2] = block[end - 2 : end]
+        block[end - 2 : end] = mark
+
+
+def next_update_number(number: int) -> int:
+    """The number after ``number``: 0 is never used, and 0xFFFF is left out as others do."""
+    return number + 1 if number < 0xFFFE else 1
+
+
+def attributes_offset(record_bytes: int) -> int:
+    """Where the attributes begin in a record that we write."""
+    return (FileRecord.size + 2 * (record_bytes // BLOCK_BYTES + 1) + 7) & ~7
+
+
+class MftRecord:
+    """One record, decoded. ``attributes`` are in on-disk order; change them through the file that owns the record."""
+
+    __slots__ = ("attributes", "base", "flags", "link_count", "lsn", "next_instance", "number", "sequence",
+                 "update_number")
+
+    def __init__(self, number: int, sequence: int = 1, flags: int = 0, base: int = 0) -> None:
+        self.number = number
+        self.sequence = sequence
+        self.flags = flags
+        self.base = base
+        """File reference of the base record; 0 in a base record."""
+        self.link_count = 0
+        self.next_instance = 0
+        self.update_number = 1
+        self.lsn = 0
+        self.attributes: list[Attribute] = []
+
+    @property
+    def in_use(self) -> bool:
+        """False for a free record."""
+        return bool(self.flags & RecordFlags.IN_USE)
+
+    @property
+    def reference(self) -> int:
+        """Number and sequence number in one."""
+        return self.sequence << 48 | self.number
+
+    @property
+    def base_number(self) -> int:
+        """The number of the base record; its own for one."""
+        return self.base & REFERENCE_MASK if self.base else self.number
+
+    def used_bytes(self, record_bytes: int) -> int:
+        """How much of the record is taken, end mark included."""
+        return attributes_offset(record_bytes) + sum([len(attribute.raw) for attribute in self.attributes]) + 8
+
+    @classmethod
+    def parse(cls, number: int, data: bytes) -> MftRecord:
+        """Decode the record from its bytes on the medium. Raises CorruptError that names it."""
+        what = f"MFT record {number}"
+        data = apply_fixups(data, FILE_MAGIC, what)
+        (_, _, _, lsn, sequence, link_count, first, flags, in_use, allocated, base, next_instance, _, _) = \
+            FILE_RECORD.unpack_from(data)
+        if in_use > len(data) or first < _USA.size or first % 8 or first > in_use or allocated > len(data):
+            raise CorruptError(f"{what}: {in_use} bytes in use of {allocated}, attributes at {first}")
+        record = cls(number, sequence, flags, base)
+        record.lsn, record.link_count, record.next_instance = lsn, link_count, next_instance
+        (usa_offset,) = struct.unpack_from("<H", data, 4)
+        record.update_number = int.from_bytes(data[usa_offset : usa_offset + 2], "little")
+        try:
+            record.attributes = parse_attributes(data, first, in_use)
+        except CorruptError as error:
+            raise CorruptError(f"{what}: {error.args[0]}") from None
+        return record
+
+    def pack(self, record_bytes: int) -> bytes:
+        """The bytes for the medium, with the next update sequence number. Raises CorruptError when it is too full."""
+        first = attributes_offset(record_bytes)
+        body = b"".join([attribute.raw for attribute in self.attributes])
+        in_use = first + len(body) + 8
+        if in_use > record_bytes:
+            raise CorruptError(f"MFT record {self.number}: {in_use} bytes do not fit its {record_bytes}")
+        self.update_number = next_update_number(self.update_number)
+        block = bytearray(record_bytes)
+        FILE_RECORD.pack_into(
+            block, 0, FILE_MAGIC, FileRecord.size, record_bytes // BLOCK_BYTES + 1, self.lsn, self.sequence,
+            self.link_count, first, self.flags, in_use, record_bytes, self.base, self.next_instance, 0,
+            self.number & 0xFFFFFFFF,
+        )
+        block[first : in_use - 8] = body
+        block[in_use - 8 : in_use] = END_MARK
+        protect(block, self.update_number)
+        return bytes(block)
