@@ -152,6 +152,8 @@ class BootConfig:
     #: Name of the machine that has the devices; None for the simulated one.
     machine: str | None = None
     disks: tuple[DiskSpec, ...] = ()
+    #: Filesystems on the machine's disks are mounted under /mnt.
+    automount: bool = True
     #: The wire of the network card, ``KIND`` or ``KIND:REST``; None for no card.
     net: str | None = None
     #: Ports of the host that lead into the system, for wires that can do it.
@@ -339,6 +341,7 @@ OPTIONS: Mapping[str, Callable[[Any], dict[str, Any]]] = {
     "memory_manager": _text_option("memory_manager"),
     "machine": _text_option("machine"),
     "disk": _read_disks,
+    "no_automount": lambda value: {"automount": not _flag(value)},
     "net": _read_net,
     "forward": _read_forwards,
     "nic": _text_option("nic"),

@@ -1,9 +1,12 @@
 """What is mounted where: the root, the kernel's own filesystems, and what --mount names.
 
-    /          --root through the first filesystem type that recognises it; a layered type (host folder, archive)
-               gets a writable layer in memory above it; without --root, a tmpfs with the applets in /bin
+    /          --root through the first filesystem type that recognises it; a layered type (host folder, archive,
+               disk image) gets a writable layer in memory above it; without --root, a tmpfs with the applets in /bin
     /dev       devfs, with /dev/pts and /dev/shm          /proc   procfs          /sys   sysfs
     /GUEST     each --mount HOST:GUEST[:rw]
+    /mnt/sda1  each disk and partition of the machine on which a filesystem is recognised, and that is not the root
+
+--root may also name a disk or partition of the machine, as ``sda1``.
 
 Mount points that the root lacks are made where the root can be written, and left out with a log line elsewhere.
 """
@@ -12,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from jefeos.errors import BootError, Errno, JefeError, KernelError
+from jefeos.errors import BootError, Errno, JefeError, KernelError, UsageError
 from jefeos.kmsg import LogDevice
 from jefeos.proc.program import APPLET_MARK
 from jefeos.vfs.devfs import Devfs, register_memory_devices
@@ -21,6 +24,7 @@ from jefeos.vfs.rtc import HardwareClock
 from jefeos.vfs.tmpfs import Tmpfs
 
 if TYPE_CHECKING:
+    from jefeos.block.nodes import Disk
     from jefeos.kernel import Kernel
     from jefeos.vfs.fstype import FilesystemType
     from jefeos.vfs.inode import Filesystem
@@ -72,19 +76,68 @@ def mount_system(kernel: Kernel) -> None:
             kernel.vfs.mount(filesystem, guest, source=spec.host.encode())
         except KernelError as error:
             raise BootError(f"--mount {spec}: the mount point {spec.guest} cannot be used: {error}") from None
+    if kernel.config.automount and kernel.disks is not None:
+        _mount_disks(kernel)
+
+
+def _mount_disks(kernel: Kernel) -> None:
+    """Mount what is on the disks of the machine. One that cannot be mounted is left out with a line in the log."""
+    from jefeos.block.sources import recognise
+
+    assert kernel.disks is not None
+    for name, disk in kernel.disks.disks.items():
+        kind = recognise(kernel.filesystem_types, disk.cache)
+        if kind is None or disk.filesystem is not None:
+            continue
+        try:
+            filesystem = _mount_disk(kernel, disk, kind, not disk.device.read_only)
+        except KernelError as error:
+            kernel.log.warning("%s: its %s filesystem is not mounted: %s", name, kind.name, error)
+            continue
+        _mount(kernel, filesystem, b"/mnt/" + name.encode(), b"/dev/" + name.encode())
+
+
+def _mount_disk(kernel: Kernel, disk: Disk, kind: FilesystemType, writable: bool) -> Filesystem:
+    from jefeos.block.mounting import mount_disk
+
+    assert kernel.disks is not None
+    filesystem = mount_disk(
+        kernel.disks, disk, kind, writable=writable, page_cache=kernel.memory.page_cache, clock=kernel.clock
+    )
+    _tell_read_only(kernel, disk.device.name, filesystem, writable)
+    return filesystem
+
+
+def _tell_read_only(kernel: Kernel, source: str, filesystem: Filesystem, writable: bool) -> None:
+    if writable and filesystem.read_only:
+        kernel.log.warning("%s is mounted read-only: %s", source, filesystem.read_only_reason or "it cannot be written")
 
 
 def open_filesystem(kernel: Kernel, source: str, writable: bool) -> Filesystem:
     """Open ``source`` with the first filesystem type that recognises it; layered types get their layer."""
-    kind = _type_of(kernel, source)
     page_cache, clock = kernel.memory.page_cache, kernel.clock
+    disk = kernel.disks.disks.get(source) if kernel.disks is not None else None
+    kind = _type_on(kernel, disk) if disk is not None else _type_of(kernel, source)
     try:
-        filesystem = kind.open(source, writable=writable, page_cache=page_cache, clock=clock)
-    except (BootError, KernelError) as error:
+        if disk is not None:
+            filesystem = _mount_disk(kernel, disk, kind, writable)
+        else:
+            filesystem = kind.open(source, writable=writable, page_cache=page_cache, clock=clock)
+            _tell_read_only(kernel, source, filesystem, writable)
+    except (BootError, KernelError, UsageError) as error:
         raise BootError(f"{source} cannot be opened as {kind.name}: {error}") from None
     if kind.layered and not writable:
         return OverlayFs(filesystem, page_cache, clock, _size_limit(kernel))
     return filesystem
+
+
+def _type_on(kernel: Kernel, disk: Disk) -> FilesystemType:
+    from jefeos.block.sources import recognise
+
+    kind = recognise(kernel.filesystem_types, disk.cache)
+    if kind is None:
+        raise BootError(f"{disk.device.name}: no filesystem plugin recognises what is on this disk")
+    return kind
 
 
 def _type_of(kernel: Kernel, source: str) -> FilesystemType:
@@ -96,7 +149,10 @@ def _type_of(kernel: Kernel, source: str) -> FilesystemType:
             continue
     import os
 
-    if not os.path.exists(source):
+    from jefeos.block.sources import VolumeSource
+
+    path = VolumeSource.parse(source).path
+    if not os.path.exists(path):
         raise BootError(f"{source}: there is no such file or folder on the host", Errno.ENOENT)
     known = ", ".join(kind.name for kind in kernel.filesystem_types) or "none (no filesystem plugin is installed)"
     raise BootError(f"{source}: no filesystem plugin recognises it; known types: {known}")

@@ -6,7 +6,8 @@
 A `DiskImage` is addressed in bytes. `ImageDevice` makes a block device of one, for those who look at an image without
 a machine around it; machines put a controller in between. An image that is opened read-only is never written.
 
-Not here: locking. Two systems that write one image destroy it, as two computers on one disk would.
+Two systems that write one image destroy it, as two computers on one disk would. So whoever opens it for writing has it
+alone, and whoever reads shares it with readers only (a lock of the host on the file, where there are such locks).
 """
 
 from __future__ import annotations
@@ -17,6 +18,11 @@ from typing import Final
 
 from jefeos.block.device import BlockDevice
 from jefeos.errors import ConfigError, Errno, KernelError, UsageError
+
+try:
+    import fcntl
+except ImportError:  # no locks there
+    fcntl = None  # type: ignore[assignment]
 
 SECTOR_BYTES: Final = 512
 MAXIMUM_BYTES: Final = 1 << 48
@@ -56,13 +62,22 @@ class DiskImage(ABC):
 class ImageFile:
     """The file behind an image: whole transfers or an error, never half of one unnoticed."""
 
-    def __init__(self, path: str, read_only: bool) -> None:
+    def __init__(self, path: str, read_only: bool, *, lock: bool = True) -> None:
         self.path = path
         self.read_only = read_only
         try:
             self._file = open(path, "rb" if read_only else "r+b", buffering=0)  # noqa: SIM115
         except OSError as error:
             raise ConfigError(f"disk image {path}: {error.strerror or error}") from None
+        if lock and fcntl is not None:
+            try:
+                fcntl.flock(self._file, (fcntl.LOCK_SH if read_only else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._file.close()
+                how = "written to" if read_only else "in use"
+                raise ConfigError(f"disk image {path} is {how} by another system or mount", Errno.EBUSY) from None
+            except OSError:
+                pass  # a filesystem of the host without locks
 
     def size(self) -> int:
         """Length of the file now."""
@@ -161,11 +176,14 @@ class ImageDevice(BlockDevice):
         self.image.flush()
 
 
-def open_image(path: str, *, read_only: bool = False) -> DiskImage:
-    """Open an image. Raises ConfigError for what is none, with what is wrong and where."""
+def open_image(path: str, *, read_only: bool = False, lock: bool = True) -> DiskImage:
+    """Open an image. Raises ConfigError for what is none, with what is wrong and where.
+
+    Without ``lock`` it is only to be looked at: what somebody else writes meanwhile may be seen in part.
+    """
     from jefeos.block.vhd import VhdImage, has_vhd_footer
 
-    file = ImageFile(path, read_only)
+    file = ImageFile(path, read_only, lock=lock)
     try:
         return VhdImage(file) if has_vhd_footer(file) else RawImage(file)
     except BaseException:

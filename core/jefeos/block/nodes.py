@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from jefeos.bus.driver import DeviceManager
     from jefeos.vfs.devices import Device, DeviceRegistry
     from jefeos.vfs.file import File
-    from jefeos.vfs.inode import Inode, OpenContext
+    from jefeos.vfs.inode import Filesystem, Inode, OpenContext
     from jefeos.vfs.path import Path
 
 SD_MAJOR: Final = 8
@@ -50,6 +50,8 @@ class Disk:
     number: int
     """Of the whole disk: 0 for sda and its partitions."""
     node: Device | None = None
+    filesystem: Filesystem | None = None
+    """What is mounted from it."""
 
     @property
     def is_partition(self) -> bool:
@@ -132,7 +134,9 @@ class BlockNodes:
         return disk
 
     def read_table(self, disk: Disk) -> None:
-        """Look for partitions, again if the table has changed."""
+        """Look for partitions, again if the table has changed. Raises KernelError(EBUSY) if one of them is mounted."""
+        if any(partition.filesystem is not None for partition in self._partitions_of(disk)):
+            raise KernelError(Errno.EBUSY, f"a partition of {disk.device.name} is mounted")
         for partition in list(self._partitions_of(disk)):
             self._forget(partition)
         try:
@@ -142,6 +146,13 @@ class BlockNodes:
             return
         for entry in entries:
             self._register(Partition(disk.device, entry), disk.number, entry.number)
+
+    def numbered(self, rdev: int) -> Disk | None:
+        """The disk of that device number."""
+        for disk in self.disks.values():
+            if disk.node is not None and disk.node.rdev == rdev:
+                return disk
+        return None
 
     def flush(self) -> None:
         """Write everything back. The first error is raised after all were tried."""

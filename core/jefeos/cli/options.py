@@ -29,13 +29,24 @@ INJECT_HELP = (
     " @frame, @copy, @io, @descriptor, @buffer, @process, @wait. Repeatable."
 )
 
+ROOT_HELP = (
+    "Root filesystem: a folder, an archive, a disk image (IMAGE:2 for its second partition), or a disk of the machine"
+    " (sda1). Writes stay in memory unless :rw."
+)
+MOUNT_HELP = "Mount a host folder, archive or disk image (IMAGE:2:/mnt). Writes stay in memory unless :rw. Repeatable."
+DISK_HELP = (
+    "Give the machine a disk. Filesystems on it are mounted under /mnt/sda1 and so on, to be written unless :ro."
+    " Repeatable."
+)
+
 BOOT_OPTIONS = (
-    BootOption("root", "--root", "text", "TAR|DIR[:rw]", "Root filesystem; writes stay in memory unless :rw."),
+    BootOption("root", "--root", "text", "TAR|DIR|IMAGE[:rw]", ROOT_HELP),
     BootOption("init", "--init", "text", "PROG", "First program (default: /init of the root, or /bin/sh)."),
     BootOption("no_reboot", "--no-reboot", "flag", None, "End where a program restarts the system."),
-    BootOption("mount", "--mount", "texts", "HOST:GUEST[:rw]", "Mount a host folder or archive. Repeatable."),
+    BootOption("mount", "--mount", "texts", "HOST:GUEST[:rw]", MOUNT_HELP),
     BootOption("machine", "--machine", "text", "NAME", "Machine that has the devices: simulated, or a plugin's."),
-    BootOption("disk", "--disk", "texts", "IMAGE[:ro]", "Give the machine a disk. Repeatable."),
+    BootOption("disk", "--disk", "texts", "IMAGE[:ro]", DISK_HELP),
+    BootOption("no_automount", "--no-automount", "flag", None, "Mount no filesystem of a disk by itself."),
     BootOption("net", "--net", "text", "WIRE", "Network card on a wire: stream:PATH, dgram:LOCAL:PEER, or a plugin's."),
     BootOption("forward", "--forward", "texts", "PORT:PORT", "Host port (127.0.0.1) to one of the system. Repeatable."),
     BootOption("nic", "--nic", "text", "MODEL", "Model of the network card (default e1000)."),

@@ -113,15 +113,15 @@ class File:
         if self.watchers:
             for watcher in list(self.watchers):
                 watcher.file_released(self)
-        if self.path is not None:
-            mount = self.path.mount
-            mount.open_files -= 1
-            if not mount.open_files:
-                mount.last_file_closed()
         if inode.open_count == 0 and inode.nlink == 0:
             if inode.watches is not None:
                 inode.watches.ended(inode)
             inode.evict()
+        if self.path is not None:  # only now: it may end the filesystem, with what the inode lived on
+            mount = self.path.mount
+            mount.open_files -= 1
+            if not mount.open_files:
+                mount.last_file_closed()
 
     # --- flags ---------------------------------------------------------------------------------------------
 

@@ -117,6 +117,14 @@ class OpenContext(NamedTuple):
     path: Path | None
 
 
+class Medium(Protocol):
+    """What a filesystem lives on, as seen by whoever opened it: a disk image, a disk of the machine."""
+
+    def release(self) -> None:
+        """The filesystem is unmounted: write back, and let others have it."""
+        ...
+
+
 class Filesystem(ABC):
     """A tree of inodes that can be mounted. ``device`` (st_dev) is assigned by the first mount."""
 
@@ -130,6 +138,8 @@ class Filesystem(ABC):
     no_access_times: bool = False
     block_size: int = PAGE_SIZE
     device: int = 0
+    # Set by whoever opened the filesystem, and released after `unmount`.
+    medium: Medium | None = None
     # The dentry of `root`, kept by the Vfs so that all mounts of one filesystem share one tree of dentries.
     root_dentry: Dentry | None = None
 
@@ -156,6 +166,15 @@ class Filesystem(ABC):
 
     def unmount(self) -> None:
         """Called when the last mount goes: write back, release pages and host resources."""
+
+    def end(self) -> None:
+        """The last mount is gone: `unmount`, and then let go of the medium."""
+        try:
+            self.unmount()
+        finally:
+            medium, self.medium = self.medium, None
+            if medium is not None:
+                medium.release()
 
 
 class Inode(ABC):

@@ -11,6 +11,7 @@ Does not do: propagation (accepted and ignored by the system-call layer), MNT_EX
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from jefeos.errors import Errno, KernelError
@@ -202,16 +203,30 @@ class MountTable(Namespace):
             if mount.open_files:
                 mount.detached = True
             else:
-                mount.fs.unmount()
+                mount.fs.end()
+
+    def let_go(self, fs: Filesystem) -> None:
+        """It was opened to be mounted, and that failed: end it, unless it is mounted elsewhere."""
+        if fs.medium is not None and not any(mount.fs is fs for mount in (*self.mounts, *self.placeless)):
+            fs.end()
 
     def unmount_all(self) -> None:
-        """Shutdown: writes everything back and releases every filesystem, the root last."""
+        """Shutdown: writes everything back and releases every filesystem, the root last.
+
+        The first error is raised after all was tried.
+        """
         filesystems = list(dict.fromkeys(mount.fs for mount in reversed(self.mounts)))
-        for fs in filesystems:
-            fs.sync()
-        for fs in filesystems:
-            fs.unmount()
+        first: KernelError | None = None
+        steps: list[Callable[[Filesystem], None]] = [lambda fs: fs.sync(), lambda fs: fs.end()]
+        for step in steps:
+            for fs in filesystems:
+                try:
+                    step(fs)
+                except KernelError as error:
+                    first = first or error
         self.mounts.clear()
+        if first is not None:
+            raise first
 
     def sync(self) -> None:
         """sync(2): every filesystem brings what was written to its medium."""

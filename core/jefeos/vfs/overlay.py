@@ -85,7 +85,7 @@ class OverlayFs(Tmpfs):
     def unmount(self) -> None:
         super().unmount()
         self.linked.clear()
-        self.lower.unmount()
+        self.lower.end()
 
 
 class OverlayInode(TmpfsInode):

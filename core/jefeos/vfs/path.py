@@ -142,7 +142,7 @@ class Mount:
         """Nothing is open any more on a mount that was taken out of the tree."""
         if self.detached:
             self.detached = False
-            self.fs.unmount()
+            self.fs.end()
 
     @property
     def read_only(self) -> bool:

@@ -1,19 +1,21 @@
 """Filesystems: statfs, mount, umount2, pivot_root.
 
 mount(2) opens the kernel's own filesystem types by name (tmpfs, proc, devtmpfs, devpts, mqueue), and what plugins
-registered in ``kernel.filesystem_types``. Propagation flags are accepted and change nothing: there is one mount
-namespace.
+registered in ``kernel.filesystem_types``: those that need nothing, and those that live on a block device. Propagation
+flags are accepted and change nothing: there is one mount namespace.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from jefeos.block.mounting import mount_disk
+from jefeos.block.nodes import Disk
 from jefeos.errors import Errno, KernelError
 from jefeos.proc.task import Task
 from jefeos.syscall.declare import syscall
 from jefeos.syscall.types import Fd, Flags, Int, Path, ULong, UserPtr
-from jefeos.vfs.flags import MountFlags, UnmountFlags
+from jefeos.vfs.flags import S_IFBLK, S_IFMT, MountFlags, UnmountFlags
 from jefeos.vfs.inode import Filesystem
 from jefeos.vfs.path import Mount
 from jefeos.vfs.procfs.system import filesystem_types
@@ -85,9 +87,14 @@ def mount(task: Task, source: UserPtr, target: Path, kind: UserPtr, flags: ULong
             raise KernelError(Errno.EINVAL)
         options = task.mm.read_cstr(data, 4096) if data else b""
         filesystem = open_filesystem(task, kind_name.decode("latin-1"), source_name, options, flags)
-        if filesystem is place.mount.fs and place.dentry is place.mount.root and kind_name in _ONE_SUPERBLOCK:
+        one = kind_name in _ONE_SUPERBLOCK or filesystem.medium is not None
+        if one and filesystem is place.mount.fs and place.dentry is place.mount.root:
             raise KernelError(Errno.EBUSY)  # it is what is mounted there
-        vfs.mount(filesystem, place, flags & _KEPT, source_name)
+        try:
+            vfs.mount(filesystem, place, flags & _KEPT, source_name)
+        except KernelError:
+            vfs.let_go(filesystem)
+            raise
     return 0
 
 
@@ -101,17 +108,30 @@ def open_filesystem(task: Task, kind: str, source: bytes, options: bytes, flags:
     for own in kernel.vfs.mounts:  # proc, devtmpfs, devpts, sysfs: there is one of each, seen wherever mounted
         if own.fs.name == kind and kind in _SINGLETONS:
             return own.fs
+    writable = not flags & MountFlags.RDONLY
+    page_cache, clock = kernel.memory.page_cache, kernel.clock
     for known in getattr(kernel, "filesystem_types", ()):
+        if known.name == kind and known.volume is not None:
+            disk = _disk(task, source)
+            return mount_disk(kernel.disks, disk, known, writable=writable, page_cache=page_cache, clock=clock)
         if known.name == kind and not known.needs_source:
-            writable = not flags & MountFlags.RDONLY
-            opened: Filesystem = known.open(
-                source.decode("utf-8", "surrogateescape"),
-                writable=writable,
-                page_cache=kernel.memory.page_cache,
-                clock=kernel.clock,
-            )
+            text = source.decode("utf-8", "surrogateescape")
+            opened: Filesystem = known.open(text, writable=writable, page_cache=page_cache, clock=clock)
             return opened
     raise KernelError(Errno.ENODEV)
+
+
+def _disk(task: Task, source: bytes) -> Disk:
+    """The disk whose node is at ``source``. Raises ENOTBLK, EACCES where device nodes do not count, ENXIO."""
+    place = task.kernel.vfs.resolve(task, source)
+    if place.inode.mode & S_IFMT != S_IFBLK:
+        raise KernelError(Errno.ENOTBLK)
+    if place.mount.flags & MountFlags.NODEV:
+        raise KernelError(Errno.EACCES)
+    disk: Disk | None = task.kernel.disks.numbered(place.inode.rdev) if task.kernel.disks is not None else None
+    if disk is None:
+        raise KernelError(Errno.ENXIO)
+    return disk
 
 
 #: Linux mounts these once at a place; of proc and devpts each mount is a superblock of its own.

@@ -39,6 +39,7 @@ class ContextFile(AnonymousFile):
 
     def __init__(self, kernel: Kernel, kind: str, picked: Mount | None = None) -> None:
         super().__init__(kernel, O_RDWR, b"anon_inode:[fscontext]")
+        self.vfs = kernel.vfs
         self.kind = kind
         self.picked = picked
         """The mount to be changed (fspick)."""
@@ -47,6 +48,11 @@ class ContextFile(AnonymousFile):
         self.read_only = False
         self.filesystem: Filesystem | None = None
         self.mounted = False
+
+    def release(self) -> None:
+        if self.filesystem is not None and not self.mounted:
+            self.vfs.let_go(self.filesystem)
+        super().release()
 
     def read(self, count: int) -> bytes:
         raise KernelError(Errno.ENODATA)  # no messages

@@ -185,7 +185,7 @@ def test_an_interrupt_that_nobody_cares_about_takes_the_controller_offline(
 def test_identify_is_not_believed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = str(tmp_path / "disk.img")
     create_image(path, SECTORS * r.SECTOR_BYTES)
-    good = Drive(open_image(path), "1").identify()
+    good = Drive(open_image(path, read_only=True), "1").identify()
     changes = {
         "no-sectors": {120: b"\0\0\0\0", 200: bytes(8)},
         "too-many": {200: b"\xff" * 8},
@@ -208,7 +208,7 @@ def test_identify_is_not_believed(tmp_path: Path, caplog: pytest.LogCaptureFixtu
                 return self.answer
 
         controller = IdeController()
-        controller.attach(Liar(open_image(path), "1"), 0)
+        controller.attach(Liar(open_image(path, read_only=True), "1"), 0)
         machine = bare_machine()
         machine.add(controller)
         manager = start(machine, [AtaDriver()])

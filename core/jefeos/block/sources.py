@@ -1,0 +1,146 @@
+"""Volumes in disk images of the host: what ``IMAGE`` and ``IMAGE:2`` mean to --root, --mount and ``jefeos disk``.
+
+    VolumeSource.parse("disk.vhd:1")   path and partition; a file whose name ends like that wins over a partition
+    open_volume(source, …)             the image, perhaps a partition of it, and a BufferCache over that
+    volume_type("ntfs", FORMAT)        the `FilesystemType` of a format, which probes and opens such sources
+
+Without a partition's number the whole image is meant, or, if it has a partition table with one partition, that one.
+An image that is written belongs to its opener alone (`jefeos.block.image`), so one volume never has two caches.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from attrs import define, frozen
+
+from jefeos.block.cache import DEFAULT_CAPACITY_BYTES, BufferCache
+from jefeos.block.device import BlockDevice
+from jefeos.block.image import DiskImage, ImageDevice, open_image
+from jefeos.block.partitions import Partition, PartitionEntry, read_partitions
+from jefeos.errors import Errno, KernelError, UsageError
+
+if TYPE_CHECKING:
+    from jefeos.block.volume import VolumeFormat
+    from jefeos.mm.pagecache import PageCache
+    from jefeos.vfs.fstype import FilesystemType
+    from jefeos.vfs.inode import Clock, Filesystem
+
+
+@frozen
+class VolumeSource:
+    """An image file of the host, or a partition in it."""
+
+    path: str
+    partition: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> VolumeSource:
+        """Read ``IMAGE`` or ``IMAGE:PARTITION``."""
+        path, colon, number = text.rpartition(":")
+        if colon and path and number.isdecimal() and not os.path.exists(text):
+            return cls(path, int(number))
+        return cls(text)
+
+    def __str__(self) -> str:
+        return self.path if self.partition is None else f"{self.path}:{self.partition}"
+
+
+@define
+class HostVolume:
+    """An open volume of an image, and the medium of the filesystem that is mounted from it."""
+
+    source: VolumeSource
+    image: DiskImage
+    cache: BufferCache
+    entry: PartitionEntry | None = None
+
+    def release(self) -> None:
+        """Everything that was written goes to the image, which is closed. Raises KernelError(EIO)."""
+        try:
+            if self.cache.dirty_bytes:
+                self.cache.flush()
+        finally:
+            self.image.close()
+
+
+def open_volume(
+    source: VolumeSource,
+    *,
+    read_only: bool,
+    lock: bool = True,
+    whole: bool = False,
+    capacity_bytes: int = DEFAULT_CAPACITY_BYTES,
+) -> HostVolume:
+    """Open it. Raises ConfigError for what is no image, UsageError for a partition that is not there.
+
+    ``whole``: without a number it is the whole image, whatever is in it.
+    """
+    image = open_image(source.path, read_only=read_only, lock=lock)
+    try:
+        device: BlockDevice = ImageDevice(image, os.path.basename(source.path))
+        entry = None
+        if source.partition is not None or not whole:
+            entry = _partition(device, source)
+        if entry is not None:
+            device = Partition(device, entry)
+        return HostVolume(source, image, BufferCache(device, capacity_bytes), entry)
+    except BaseException:
+        image.close()
+        raise
+
+
+def _partition(device: BlockDevice, source: VolumeSource) -> PartitionEntry | None:
+    entries = read_partitions(device)
+    numbers = ", ".join(str(entry.number) for entry in entries)
+    if source.partition is None:
+        if len(entries) > 1:
+            raise UsageError(f"{source.path} has partitions {numbers}: say which, as {source.path}:{entries[0].number}")
+        return entries[0] if entries else None
+    for entry in entries:
+        if entry.number == source.partition:
+            return entry
+    there = f"it has {numbers}" if entries else "it has no partition table"
+    raise UsageError(f"{source.path} has no partition {source.partition}: {there}", Errno.ENXIO)
+
+
+def volume_type(name: str, kind: VolumeFormat) -> FilesystemType:
+    """The filesystem type of a format: what a plugin's ``jefeos_filesystems`` returns.
+
+    Opened read-only it is the lower half of an overlay, as a folder or an archive is: what is written stays in memory.
+    """
+    from jefeos.vfs.fstype import FilesystemType
+
+    def probe(source: str) -> bool:
+        parsed = VolumeSource.parse(source)
+        if not os.path.isfile(parsed.path):
+            return False
+        volume = open_volume(parsed, read_only=True, lock=False)
+        try:
+            return kind.recognise(volume.cache)
+        finally:
+            volume.image.close()
+
+    def open_source(source: str, *, writable: bool, page_cache: PageCache | None, clock: Clock) -> Filesystem:
+        volume = open_volume(VolumeSource.parse(source), read_only=not writable)
+        try:
+            filesystem = kind.open(volume.cache, writable=writable, page_cache=page_cache, clock=clock)
+        except BaseException:
+            volume.image.close()
+            raise
+        filesystem.medium = volume
+        return filesystem
+
+    return FilesystemType(name, probe=probe, open=open_source, layered=True, volume=kind)
+
+
+def recognise(kinds: list[FilesystemType], volume: BufferCache) -> FilesystemType | None:
+    """The first type whose format a volume has. A volume that cannot be read has none."""
+    for kind in kinds:
+        try:
+            if kind.volume is not None and kind.volume.recognise(volume):
+                return kind
+        except KernelError:
+            continue
+    return None
