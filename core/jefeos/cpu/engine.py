@@ -16,13 +16,15 @@ RIP, as a callback or the kernel afterwards sees it:
 
 | event | inside the callback | after `run` |
 |---|---|---|
-| syscall, None | at the SYSCALL | after it (restart: RIP -= 2, RAX = number) |
+| syscall, None | after it | after it (restart: RIP -= 2, RAX = number) |
 | interrupt, None | after the INT n | after it |
 | page_fault, False | at the instruction | at the instruction, nothing of it done |
 | exception, fault | at the instruction | at the instruction |
 | exception, trap (#DB single step, #BP, #OF) | after the instruction | after it |
 
-Never write RIP inside a callback: stop, then `set`.
+Never write RIP inside a callback: stop, then `set`. An engine with `switches_inside` is freer: inside its syscall
+callback the state may be saved, and another one loaded, reset and changed in any register. The value that the callback
+then returns becomes RAX of the state that is loaded by that time, which goes on.
 
 What the kernel owes the engine:
 
@@ -74,6 +76,8 @@ class Engine(ABC):
     ticks_are_precise: bool
     """Whether a run that the ticker or another thread ends leaves every instruction done or not begun. Where it is
     False, only limited runs do, and the ticker must not be used."""
+    switches_inside: bool
+    """Whether another context may be loaded inside the syscall callback (see the module's text)."""
     ticked: bool
     """Whether the ticker ended the last run."""
     instructions_retired: int

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from jefeos.cpu import paging
 from jefeos.cpu.registers import Reg
-from jefeos.cpu.unicorn import UnicornEngine
+from jefeos.cpu.unicorn import UnicornEngine, machine
 
 RAM_BYTES = 16 << 20
 CODE = 0x40_0000
@@ -127,8 +127,12 @@ class Guest:
         return self.engine.get(Reg.RIP)
 
 
-@pytest.fixture
-def guest() -> Iterator[Guest]:
+@pytest.fixture(params=["in place", "by copies"])
+def guest(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guest]:
+    """Once as the engine is where the library tells its structure's place, and once as where it does not."""
+    if request.param == "by copies":
+        monkeypatch.setattr(machine, "find_structure", lambda *_: None)
     made = Guest()
+    assert made.engine.switches_inside == (request.param == "in place")
     yield made
     made.engine.close()

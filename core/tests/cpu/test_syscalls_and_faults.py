@@ -28,7 +28,7 @@ def test_rip_after_a_stopped_syscall_is_after_it_and_rewinding_restarts_it(guest
     inside = []
     guest.on_syscall = lambda *_: inside.append(guest.rip())
     guest.run()
-    assert inside == [CODE]
+    assert inside == [CODE + 2]
     assert guest.rip() == CODE + 2
     guest.engine.set(Reg.RIP, guest.rip() - 2)
     guest.engine.set(Reg.RAX, 7)

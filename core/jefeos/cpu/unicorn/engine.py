@@ -30,6 +30,7 @@ check alignment, and the SSE exception flags never rise.
 from __future__ import annotations
 
 import ctypes
+import struct
 import threading
 from collections.abc import Callable
 from typing import Any, Final, NoReturn
@@ -46,15 +47,18 @@ from jefeos.cpu.unicorn import library as uc
 from jefeos.cpu.unicorn.exits import BlockExits
 from jefeos.cpu.unicorn.guard import MAX_INSTRUCTION_BYTES, is_cut, is_deadly
 from jefeos.cpu.unicorn.machine import EMPTY_CR3, add_hook
-from jefeos.cpu.unicorn.state import MASK64, UnicornState, batch
+from jefeos.cpu.unicorn.state import MASK64, UnicornState
 from jefeos.cpu.unicorn.ticker import Ticker
 from jefeos.errors import UsageError
 
+_RIP: Final = int(Reg.RIP)
 _NOT_IN_FLIGHT: Final = 0xFFFF_FFFF
 _TWO_BYTES: Final = 2  # SYSCALL, SYSENTER, INT n
 _MAX_ECHOES: Final = 1000
 
 _SYSCALL_REGISTERS: Final = (Reg.RAX, Reg.RDI, Reg.RSI, Reg.RDX, Reg.R10, Reg.R8, Reg.R9)
+_SYSCALL_WORDS: Final = struct.Struct("=Q8xQ24xQQQQQ")
+"""RAX, RDX, RSI, RDI, R8, R9, R10 of the general registers in the order of `ENCODED_ORDER`."""
 
 
 class UnicornEngine(UnicornState):
@@ -70,10 +74,7 @@ class UnicornEngine(UnicornState):
         self._stop_requested = False
         self._running = False
         self._runner = 0
-        rip = ctypes.c_uint64()
-        self._run_arguments = (
-            self._lib, self._handle, ctypes.c_uint64(0), self._ids[Reg.RIP], rip, ctypes.byref(rip)
-        )  # fmt: skip
+        self._run_arguments = self._lib, self._handle, ctypes.c_uint64(0), ctypes.c_uint64()
         self._error: BaseException | None = None
         self._refused: list[Vector] = []
         self._exception: ExceptionHandler = _unattached
@@ -120,19 +121,21 @@ class UnicornEngine(UnicornState):
             return
         if self._counting != bool(max_instructions):
             self._switch_counting()
-        lib, handle, zero, rip_id, rip, rip_at = self._run_arguments
+        lib, handle, zero, rip = self._run_arguments
         limit = ctypes.c_size_t(max_instructions) if max_instructions else zero
         self._runner = threading.get_ident()
         self._ended = False
         self._running = True
         try:
             for echo in range(_MAX_ECHOES):
-                lib.read(handle, rip_id, rip_at)
+                rip.value = self.get(_RIP)
+                self._ahead = _TWO_BYTES
                 if (
                     self._stop_requested
                 ):  # no call may come between this and the start, nor a signal handler then
                     break
                 code = lib.start(handle, rip, zero, zero, limit)
+                self._ahead = 0
                 if self._guard.active:
                     self._forget_in_flight()
                 if max_instructions:
@@ -151,6 +154,7 @@ class UnicornEngine(UnicornState):
                     lib.control(handle, uc.CTL_TB_FLUSH)
                     self._forget_in_flight()
         finally:
+            self._ahead = 0
             self._running = False
             self._stop_requested = False
         if self._error is not None:
@@ -212,45 +216,48 @@ class UnicornEngine(UnicornState):
 
     def _syscall_callback(self, handler: SyscallHandler) -> Callable[[], None]:
         """HOT: once a system call."""
-        lib, handle = self._lib, self._handle
-        read_batch, write, stop = lib.read_batch, lib.write, lib.stop
-        values = (ctypes.c_uint64 * len(_SYSCALL_REGISTERS))()
-        ids, places = batch(values, _SYSCALL_REGISTERS)
-        count = ctypes.c_int(len(_SYSCALL_REGISTERS))
-        arguments = memoryview(values).cast("B").cast("Q").tolist
-        out = memoryview(values).cast("B").cast("Q")
-        rax_id, out_at = self._ids[Reg.RAX], ctypes.byref(values)
-
-        refused = self._refused
+        handle, stop, refused = self._handle, self._lib.stop, self._refused
+        words, arguments = self._words, _SYSCALL_WORDS.unpack_from
 
         def callback() -> None:
             if refused:
                 return
             try:
-                read_batch(handle, ids, places, count)
-                result = handler(*arguments())
+                number, third, second, first, fifth, sixth, fourth = arguments(words)
+                result = handler(number, first, second, third, fourth, fifth, sixth)
                 if result is None:
                     self._ended = True
                     stop(handle)
                 else:
-                    out[0] = result & MASK64
-                    write(handle, rax_id, out_at)
+                    words[0] = result & MASK64
             except BaseException as error:
                 self._fail(error)
 
-        return callback
+        def callback_without_structure() -> None:
+            if refused:
+                return
+            try:
+                result = handler(*[self.get(register) for register in _SYSCALL_REGISTERS])
+                if result is None:
+                    self._ended = True
+                    stop(handle)
+                else:
+                    self.set(Reg.RAX, result)
+            except BaseException as error:
+                self._fail(error)
+
+        return callback if self._in_place else callback_without_structure
 
     def _interrupt_callback(
         self, page_fault: PageFaultHandler, interrupt: InterruptHandler
     ) -> Callable[[int, int], None]:
         """HOT: once a page fault."""
         lib, handle, scratch = self._lib, self._handle, self._scratch
-        save, restore, read, stop = lib.context_save, lib.context_restore, lib.read, lib.stop
-        state = self._scratch_words
-        layout = self._machine.layout
+        save, restore, stop = lib.context_save, lib.context_restore, lib.stop
+        in_place, state, words = self._in_place, self._state, self._words
+        layout, structure = self._machine.layout, self._machine.structure
         in_flight, error_code, is_software = layout.in_flight, layout.error_code, layout.is_software_interrupt
-        cr2 = memoryview((ctypes.c_uint64 * 1)()).cast("B").cast("Q")
-        cr2_id, cr2_at = ctypes.c_int(uc.UcReg.CR2), ctypes.byref(ctypes.c_uint64.from_buffer(cr2))
+        cr2 = structure.cr2_word if structure is not None else 0
         page_fault_vector, user = int(Vector.PAGE_FAULT), int(FaultCode.USER)
 
         refused, guard = self._refused, self._guard
@@ -259,16 +266,18 @@ class UnicornEngine(UnicornState):
             if refused:
                 stop(handle)
                 return
+            self._ahead = 0
             try:
-                save(handle, scratch)
+                if not in_place:
+                    save(handle, scratch)
                 if state[is_software]:
                     software(vector)
                     return
                 state[in_flight] = _NOT_IN_FLIGHT
-                restore(handle, scratch)
+                if not in_place:
+                    restore(handle, scratch)
                 if vector == page_fault_vector:
-                    read(handle, cr2_id, cr2_at)
-                    address, error = cr2[0], state[error_code]
+                    address, error = words[cr2] if in_place else self._fault_address(), state[error_code]
                     if guard.active and self._is_before_guarded(address):
                         stop(handle)
                     elif not error & user and address >= paging.CANONICAL_LOW_END:
@@ -284,6 +293,8 @@ class UnicornEngine(UnicornState):
                     self._exception(vector, state[error_code])
             except BaseException as error_:
                 self._fail(error_)
+            finally:
+                self._ahead = _TWO_BYTES
 
         def software(vector: int) -> None:
             if vector in (Vector.BREAKPOINT, Vector.OVERFLOW):
@@ -335,6 +346,11 @@ class UnicornEngine(UnicornState):
         self._ended = True
         self._exception(vector, 0)
 
+    def _fault_address(self) -> int:
+        address = ctypes.c_uint64()
+        self._lib.read(self._handle, ctypes.c_int(uc.UcReg.CR2), ctypes.byref(address))
+        return address.value
+
     def _check_guarded(self) -> None:
         """The run may have ended at a guarded address: raise #UD, or step over what only looked like it."""
         rip = self.get(Reg.RIP)
@@ -369,9 +385,9 @@ class UnicornEngine(UnicornState):
 
     def _raise_error(self, code: int) -> None:
         """An error of the library that ended the run, as the program's exception."""
-        self._lib.context_save(self._handle, self._scratch)
-        state, layout = self._machine.words_of(self._scratch), self._machine.layout
-        if code == uc.ERR_INSN_INVALID and state[layout.is_software_interrupt]:
+        if not self._in_place:
+            self._lib.context_save(self._handle, self._scratch)
+        if code == uc.ERR_INSN_INVALID and self._state[self._machine.layout.is_software_interrupt]:
             self.set(Reg.RIP, self.get(Reg.RIP) + _TWO_BYTES)
             result = self._interrupt(Vector.INVALID_OPCODE)
             if result is not None:
@@ -386,11 +402,13 @@ class UnicornEngine(UnicornState):
     def _forget_in_flight(self) -> None:
         """At the end of a run the library drops the code at every end address. Each that is not mapped is one more
         exception in flight: after two of them the next page fault would be a triple fault, and not even reported."""
-        state, in_flight = self._scratch_words, self._machine.layout.in_flight
-        self._lib.context_save(self._handle, self._scratch)
+        state, in_flight = self._state, self._machine.layout.in_flight
+        if not self._in_place:
+            self._lib.context_save(self._handle, self._scratch)
         if state[in_flight] != _NOT_IN_FLIGHT:
             state[in_flight] = _NOT_IN_FLIGHT
-            self._lib.context_restore(self._handle, self._scratch)
+            if not self._in_place:
+                self._lib.context_restore(self._handle, self._scratch)
 
     def _fail(self, error: BaseException) -> None:
         """Keep an exception that escaped a callback for `run` to raise."""

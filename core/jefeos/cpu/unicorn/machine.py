@@ -42,6 +42,7 @@ from jefeos.cpu.registers import (
     USER_DATA_SELECTOR,
 )
 from jefeos.cpu.unicorn import library as uc
+from jefeos.cpu.unicorn.live import Structure, find_structure
 from jefeos.errors import BootError
 
 RESERVED_FRAMES: Final = 16
@@ -100,7 +101,7 @@ class _DescriptorTable(ctypes.Structure):
 
 @frozen
 class StateLayout:
-    """Indexes of 32-bit words in a saved context."""
+    """Indexes of 32-bit words in the processor's structure (`Machine.words_of`)."""
 
     in_flight: int
     """The exception being delivered, or -1."""
@@ -115,6 +116,7 @@ class Machine:
     def __init__(self, library: uc.Library, ram_address: int, ram_bytes: int, ram_words: memoryview) -> None:
         self.library = library
         self._words = ram_words
+        self.structure: Structure | None = None
         handle = ctypes.c_void_p()
         library.check(library.open(uc.ARCH_X86, uc.MODE_64, ctypes.byref(handle)), "open an x86-64 processor")
         self.handle = handle
@@ -136,6 +138,7 @@ class Machine:
             self.context_bytes: int = library.context_size(handle)
             self.kernel_entry = self._build_tables()
             self._boot()
+            self.structure = self._find_structure()
             self.layout = self._learn_layout()
             self._counter_at = self._find_counter()
         except BaseException:
@@ -158,10 +161,21 @@ class Machine:
         return context
 
     def words_of(self, context: ctypes.c_void_p) -> memoryview:
-        """A context's bytes as 32-bit words. Valid until it is freed."""
+        """The copy of the processor's structure in a context, as 32-bit words. Valid until it is freed."""
         assert context.value is not None
-        words = self.context_bytes // 4
-        return memoryview((ctypes.c_uint32 * words).from_address(context.value)).cast("B").cast("I")
+        return self._words_at(context.value + self._header_bytes)
+
+    def live_words(self) -> memoryview | None:
+        """The structure itself, if its place is known."""
+        return self._words_at(self.structure.address) if self.structure is not None else None
+
+    @property
+    def _header_bytes(self) -> int:
+        return self.structure.header_bytes if self.structure is not None else 0
+
+    def _words_at(self, address: int) -> memoryview:
+        words = (self.context_bytes - self._header_bytes) // 4
+        return memoryview((ctypes.c_uint32 * words).from_address(address)).cast("B").cast("I")
 
     def write(self, register: uc.UcReg, value: int) -> None:
         """Write a register of up to 64 bits."""
@@ -244,6 +258,13 @@ class Machine:
         zero = ctypes.c_uint64(0)
         code = self.library.start(self.handle, ctypes.c_uint64(address), zero, zero, ctypes.c_size_t(limit))
         self.library.check(code, "run its boot code")
+
+    def _find_structure(self) -> Structure | None:
+        context = self.new_context()
+        try:
+            return find_structure(self.library, self.handle, context, self.context_bytes)
+        finally:
+            self.library.context_free(context)
 
     # ---- layout of the saved state ----------------------------------------------------------------------
 

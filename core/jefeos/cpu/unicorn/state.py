@@ -4,6 +4,10 @@
 context of the library is one flat copy of its processor structure, some 5.6 KiB, so saving and loading are memory
 copies; CR3 is written after a load, because the copy does not touch the TLB.
 
+Where the structure's own place is known (`jefeos.cpu.unicorn.live`), registers and whole states are read and written
+there, inside callbacks too. The system-call callback then sees RIP two bytes short, as the library adds them when the
+callback has returned: `_ahead` is what to add meanwhile.
+
 Arguments of the library's calls are made once and reused (`_value`, `_all`): one engine belongs to one thread.
 """
 
@@ -20,11 +24,14 @@ from jefeos.cpu.registers import REGISTER_COUNT, Reg
 from jefeos.cpu.unicorn import library as uc
 from jefeos.cpu.unicorn.fpu import FpuAccess
 from jefeos.cpu.unicorn.guard import CodeGuard, is_suspect
+from jefeos.cpu.unicorn.live import ENCODED_ORDER
 from jefeos.cpu.unicorn.machine import KERNEL_PML4_INDEX, RESERVED_BYTES, Machine
 from jefeos.errors import BootError, UsageError
 
 MASK64: Final = (1 << 64) - 1
 _MAX_RAM_BYTES: Final = 1 << 32  # the library loads only 32 bits of CR3
+_NOWHERE: Final = -1
+_RIP: Final = int(Reg.RIP)
 _FETCHABLE: Final = paging.PTE_PRESENT | paging.PTE_USER
 
 _UC_OF_REG: Final = {
@@ -35,9 +42,13 @@ _UC_OF_REG: Final = {
 class UnicornContext(CpuContext):
     """A context of the library. Freed with this object."""
 
-    def __init__(self, free: Callable[[ctypes.c_void_p], object], pointer: ctypes.c_void_p) -> None:
+    def __init__(
+        self, free: Callable[[ctypes.c_void_p], object], pointer: ctypes.c_void_p, words: memoryview
+    ) -> None:
         self.cr3 = 0
         self.pointer = pointer
+        self.words = words
+        """The copy of the processor's structure in it."""
         self._free = free
 
     def __del__(self) -> None:
@@ -80,36 +91,69 @@ class UnicornState(Engine):
         self._fpu = FpuAccess(lib, machine.handle)
         self._guard = CodeGuard(lib, machine.handle)
         self._scratch = machine.new_context()
-        self._scratch_words = machine.words_of(self._scratch)
-        self._pristine = machine.new_context()
+        self._pristine = self._new_context()
         self._kept = machine.new_context()
+        live, structure = machine.live_words(), machine.structure
+        self._in_place = live is not None
+        self._state = machine.words_of(self._scratch) if live is None else live
+        """The processor's structure as 32-bit words, or a copy that is up to date after `context_save` only."""
+        self._words = _as_64_bit(self._state)
+        self._rip_word = structure.rip_word if structure is not None else _NOWHERE
+        self._places = [_NOWHERE] * REGISTER_COUNT
+        if structure is not None:
+            for place, register in enumerate(ENCODED_ORDER):
+                self._places[register] = place
+            self._places[Reg.RIP] = structure.rip_word
+        self._ahead = 0
+        self.switches_inside = self._in_place
         self._closed = False
 
     def new_context(self) -> UnicornContext:
+        context = self._new_context()
+        ctypes.memmove(context.pointer, self._pristine.pointer, self._machine.context_bytes)
+        return context
+
+    def _new_context(self) -> UnicornContext:
         pointer = self._machine.new_context()
-        ctypes.memmove(pointer, self._pristine, self._machine.context_bytes)
-        return UnicornContext(self._lib.context_free, pointer)
+        return UnicornContext(self._lib.context_free, pointer, _as_64_bit(self._machine.words_of(pointer)))
 
     def save(self, context: CpuContext) -> None:
         assert isinstance(context, UnicornContext)
-        self._lib.context_save(self._handle, context.pointer)
+        if self._in_place:
+            words = context.words
+            words[:] = self._words
+            if self._ahead:
+                words[self._rip_word] = words[self._rip_word] + self._ahead & MASK64
+        else:
+            self._lib.context_save(self._handle, context.pointer)
         context.cr3 = self.current_cr3
 
     def load(self, context: CpuContext) -> None:
         assert isinstance(context, UnicornContext)
-        self._lib.context_restore(self._handle, context.pointer)
+        self._restore(context)
         if context.cr3 != self.current_cr3:  # threads of one process keep what the TLB holds
             self.set_cr3(context.cr3)
 
+    def _restore(self, context: UnicornContext) -> None:
+        if self._in_place:
+            words = self._words
+            words[:] = context.words
+            if self._ahead:
+                words[self._rip_word] = words[self._rip_word] - self._ahead & MASK64
+        else:
+            self._lib.context_restore(self._handle, context.pointer)
+
     def reset(self, *, rip: int, rsp: int, cr3: int) -> None:
-        self._lib.context_restore(self._handle, self._pristine)
+        self._restore(self._pristine)
         self.set_cr3(cr3)
         self.set(Reg.RSP, rsp)
         self.set(Reg.RIP, rip)
 
     def registers(self) -> list[int]:
         self._lib.read_batch(self._handle, self._all_ids, self._all_places, self._all_count)
-        return self._all_view.tolist()
+        values = self._all_view.tolist()
+        values[Reg.RIP] = values[Reg.RIP] + self._ahead & MASK64
+        return values
 
     def set_registers(self, values: list[int]) -> None:
         if len(values) != REGISTER_COUNT:
@@ -119,12 +163,23 @@ class UnicornState(Engine):
         self._lib.write_batch(self._handle, self._all_ids, self._all_places, self._all_count)
 
     def get(self, register: int) -> int:
-        self._lib.read(self._handle, self._ids[register], self._value_at)
-        return self._value_word[0]
+        place = self._places[register]
+        if place != _NOWHERE:
+            value: int = self._words[place]
+        else:
+            self._lib.read(self._handle, self._ids[register], self._value_at)
+            value = self._value_word[0]
+        return value + self._ahead & MASK64 if register == _RIP else value
 
     def set(self, register: int, value: int) -> None:
-        self._value_word[0] = value & MASK64
-        self._lib.write(self._handle, self._ids[register], self._value_at)
+        place = self._places[register]
+        if register == _RIP:
+            value -= self._ahead
+        if place != _NOWHERE:
+            self._words[place] = value & MASK64
+        else:
+            self._value_word[0] = value & MASK64
+            self._lib.write(self._handle, self._ids[register], self._value_at)
 
     def fpu_state(self) -> bytes:
         return self._fpu.read()
@@ -185,9 +240,13 @@ class UnicornState(Engine):
         return b"".join(parts)
 
     def _free(self) -> None:
-        for context in (self._scratch, self._pristine, self._kept):
+        for context in (self._scratch, self._kept):
             self._lib.context_free(context)
         self._lib.close(self._handle)
+
+
+def _as_64_bit(words: memoryview) -> memoryview:
+    return words.cast("B").cast("Q")
 
 
 def batch(values: Any, registers: tuple[Reg, ...]) -> tuple[Any, Any]:
