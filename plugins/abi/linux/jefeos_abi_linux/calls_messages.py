@@ -10,26 +10,26 @@ from jefeos.sched.wait import MaybeAwait
 from jefeos.syscall.declare import syscall
 from jefeos.syscall.types import Fd, Flags, Int, Size, UInt, UserPtr
 
-from jefeos_abi_linux.calls_sockets import find_socket, identity_of, socket_of
+from jefeos_abi_linux.calls_sockets import name_argument, socket_of
 from jefeos_abi_linux.files_common import broken_pipe, copy_in, copy_out
 from jefeos_abi_linux.socket_messages import (
     MSG_CMSG_CLOEXEC,
-    MSG_TRUNC,
     MessageHeader,
+    control_argument,
     give_control,
     give_name,
-    name_bytes,
-    read_control,
-    read_name,
+)
+from jefeos_abi_linux.sockets import (
+    MSG_DONTWAIT,
+    MSG_NOSIGNAL,
+    MSG_TRUNC,
+    SOCK_DGRAM,
+    Received,
+    Socket,
+    release_files,
 )
 from jefeos_abi_linux.structs_common import IOV_MAX, MAX_TRANSFER, read_iovecs
-from jefeos_abi_linux.unix_sockets import SOCK_DGRAM, SOCK_STREAM, Message, UnixSocket, release_files
 
-MSG_OOB: Final = 0x1
-MSG_PEEK: Final = 0x2
-MSG_DONTWAIT: Final = 0x40
-MSG_WAITALL: Final = 0x100
-MSG_NOSIGNAL: Final = 0x4000
 MSG_WAITFORONE: Final = 0x10000
 MAX_MESSAGES: Final = 1024
 _MMSG_BYTES: Final = 64
@@ -46,13 +46,13 @@ def sendto(
     """sendto(2) and send(2)."""
     sender = socket_of(task, fd)
     data = copy_in(task.mm, buffer, min(length, MAX_TRANSFER)) if length else b""
-    target = _target(task, sender, address, address_length)
-    return _send(task, sender, Message(data, [], identity_of(task), sender.name), target, flags)
+    name = name_argument(task, address, address_length) if address else b""
+    return _send(task, sender, data, name, b"", flags)
 
 
 @syscall("sendmsg")
 def sendmsg(task: Task, fd: Fd, message: UserPtr, flags: Flags) -> MaybeAwait[int]:
-    """sendmsg(2): with files (SCM_RIGHTS) and credentials."""
+    """sendmsg(2): with files (SCM_RIGHTS), credentials and what else a family knows."""
     return _sendmsg(task, socket_of(task, fd), message, flags)
 
 
@@ -63,18 +63,17 @@ def _pieces(task: Task, header: MessageHeader) -> list[tuple[int, int]]:
     return read_iovecs(task.mm, header.msg_iov, header.msg_iovlen)
 
 
-def _sendmsg(task: Task, sender: UnixSocket, address: int, flags: int) -> MaybeAwait[int]:
+def _sendmsg(task: Task, sender: Socket, address: int, flags: int) -> MaybeAwait[int]:
     header = MessageHeader.parse(task.mm.read(address, MessageHeader.size))
     pieces = _pieces(task, header)
     if sum(length for _, length in pieces) > GATHER_MOST:
-        if sender.kind != SOCK_STREAM:
+        if sender.messages_are_whole:
             raise KernelError(Errno.EMSGSIZE)
         pieces = _first_bytes(pieces, GATHER_MOST)
     data = b"".join(task.mm.read(base, length) for base, length in pieces if length)
-    target = _target(task, sender, header.msg_name, header.msg_namelen)
-    files, identity = read_control(task, header.msg_control, header.msg_controllen)
-    message = Message(data, files, identity or identity_of(task), sender.name)
-    return _send(task, sender, message, target, flags)
+    name = name_argument(task, header.msg_name, header.msg_namelen) if header.msg_name else b""
+    control = control_argument(task, header.msg_control, header.msg_controllen)
+    return _send(task, sender, data, name, control, flags)
 
 
 def _first_bytes(pieces: list[tuple[int, int]], most: int) -> list[tuple[int, int]]:
@@ -86,48 +85,24 @@ def _first_bytes(pieces: list[tuple[int, int]], most: int) -> list[tuple[int, in
     return first
 
 
-def _target(task: Task, sender: UnixSocket, address: int, length: int) -> UnixSocket | None:
-    """Whom a message is for: None is the peer."""
-    if not address or not length:
-        return None
-    if sender.kind != SOCK_DGRAM:
-        raise KernelError(Errno.EISCONN if sender.connected else Errno.EOPNOTSUPP)
-    target = find_socket(task, read_name(task, address, length), sender.kind)
-    if target.kind != sender.kind:
-        raise KernelError(Errno.EPROTOTYPE)
-    return target
-
-
-def _send(
-    task: Task, sender: UnixSocket, message: Message, target: UnixSocket | None, flags: int
-) -> MaybeAwait[int]:
+def _send(task: Task, sender: Socket, data: bytes, name: bytes, control: bytes, flags: int) -> MaybeAwait[int]:
     try:
-        if flags & MSG_OOB:
-            raise KernelError(Errno.EOPNOTSUPP)
-        if not message.data and sender.kind == SOCK_STREAM and sender.connected:
-            release_files(message.files)
-            return 0
-        nonblock = sender.nonblocking or bool(flags & MSG_DONTWAIT)
-        sent = sender.send(message, target, nonblock=nonblock)
+        sent = sender.send_message(task, data, name, control, flags)
     except KernelError as error:
-        _not_sent(task, sender, message, error, flags)
+        _not_sent(task, sender, error, flags)
         raise
-    return sent if isinstance(sent, int) else _send_later(task, sender, message, sent, flags)
+    return sent if isinstance(sent, int) else _send_later(task, sender, sent, flags)
 
 
-async def _send_later(task: Task, sender: UnixSocket, message: Message, pending: Any, flags: int) -> int:
+async def _send_later(task: Task, sender: Socket, pending: Any, flags: int) -> int:
     try:
         return int(await pending)
     except KernelError as error:
-        _not_sent(task, sender, message, error, flags)
-        raise
-    except BaseException:  # the sender is gone
-        release_files(message.files)
+        _not_sent(task, sender, error, flags)
         raise
 
 
-def _not_sent(task: Task, sender: UnixSocket, message: Message, error: KernelError, flags: int) -> None:
-    release_files(message.files)
+def _not_sent(task: Task, sender: Socket, error: KernelError, flags: int) -> None:
     if error.errno == Errno.EPIPE and not flags & MSG_NOSIGNAL and sender.kind != SOCK_DGRAM:
         broken_pipe(task)
 
@@ -155,56 +130,49 @@ async def sendmmsg(task: Task, fd: Fd, messages: UserPtr, count: UInt, flags: Fl
 # --- receiving ------------------------------------------------------------------------------------------------
 
 
-def _receive(receiver: UnixSocket, count: int, flags: int) -> MaybeAwait[Message]:
-    if flags & MSG_OOB:
-        raise KernelError(Errno.EOPNOTSUPP)
-    return receiver.receive(
-        count,
-        peek=bool(flags & MSG_PEEK),
-        whole=bool(flags & MSG_WAITALL),
-        nonblock=receiver.nonblocking or bool(flags & MSG_DONTWAIT),
-    )
-
-
 @syscall("recvfrom")
 def recvfrom(
     task: Task, fd: Fd, buffer: UserPtr, length: Size, flags: Flags, address: UserPtr, address_length: UserPtr
 ) -> MaybeAwait[int]:
     """recvfrom(2) and recv(2). Files that came along are let go."""
     receiver = socket_of(task, fd)
-    taken = _receive(receiver, min(length, MAX_TRANSFER), flags)
-    if isinstance(taken, Message):
+    taken = receiver.receive_message(task, min(length, MAX_TRANSFER), flags)
+    if isinstance(taken, Received):
         return _received(task, receiver, taken, buffer, length, flags, address, address_length)
     return _received_later(task, receiver, taken, buffer, length, flags, address, address_length)
 
 
-async def _received_later(task: Task, receiver: UnixSocket, pending: Any, *rest: int) -> int:
+async def _received_later(task: Task, receiver: Socket, pending: Any, *rest: int) -> int:
     return _received(task, receiver, await pending, *rest)
 
 
 def _received(
     task: Task,
-    receiver: UnixSocket,
-    message: Message,
+    receiver: Socket,
+    received: Received,
     buffer: int,
     length: int,
     flags: int,
     address: int,
     address_length: int,
 ) -> int:
-    if not flags & MSG_PEEK:
-        release_files(message.files)
-    data = message.data[:length]
+    release_files(received.files)
+    data = received.data[:length]
     if data:
         copy_out(task.mm, buffer, data)
     if address and address_length:
-        if receiver.kind == SOCK_STREAM:
-            task.mm.write_u32(address_length, 0)
-        elif message.name:
-            give_name(task, message.name, address, address_length)
+        if received.name:
+            give_name(task, received.name, address, address_length)
         else:
             task.mm.write_u32(address_length, 0)
-    return len(message.data) if flags & MSG_TRUNC and receiver.kind != SOCK_STREAM else len(data)
+    return _count(receiver, received, len(data), flags)
+
+
+def _count(receiver: Socket, received: Received, copied: int, flags: int) -> int:
+    """What a receive call gives: with MSG_TRUNC the length that the message really had."""
+    if flags & MSG_TRUNC and receiver.messages_are_whole:
+        return received.length if received.length >= 0 else len(received.data)
+    return copied
 
 
 @syscall("recvmsg")
@@ -213,18 +181,18 @@ def recvmsg(task: Task, fd: Fd, message: UserPtr, flags: Flags) -> MaybeAwait[in
     return _recvmsg(task, socket_of(task, fd), message, flags)
 
 
-def _recvmsg(task: Task, receiver: UnixSocket, address: int, flags: int) -> MaybeAwait[int]:
+def _recvmsg(task: Task, receiver: Socket, address: int, flags: int) -> MaybeAwait[int]:
     header = MessageHeader.parse(task.mm.read(address, MessageHeader.size))
     pieces = _pieces(task, header)
-    taken = _receive(receiver, sum(length for _, length in pieces), flags)
-    if isinstance(taken, Message):
+    taken = receiver.receive_message(task, sum(length for _, length in pieces), flags)
+    if isinstance(taken, Received):
         return _message_received(task, receiver, taken, header, pieces, address, flags)
     return _recvmsg_later(task, receiver, taken, header, pieces, address, flags)
 
 
 async def _recvmsg_later(
     task: Task,
-    receiver: UnixSocket,
+    receiver: Socket,
     pending: Any,
     header: MessageHeader,
     pieces: list[tuple[int, int]],
@@ -236,42 +204,35 @@ async def _recvmsg_later(
 
 def _message_received(
     task: Task,
-    receiver: UnixSocket,
-    message: Message,
+    receiver: Socket,
+    received: Received,
     header: MessageHeader,
     pieces: list[tuple[int, int]],
     address: int,
     flags: int,
 ) -> int:
     mm = task.mm
-    files = [file.ref() for file in message.files] if flags & MSG_PEEK else message.files
     done = 0
     try:
         for base, length in pieces:
-            part = message.data[done : done + length]
+            part = received.data[done : done + length]
             if part:
                 mm.write(base, part)
                 done += len(part)
     except KernelError:  # the message is lost, as on Linux
-        release_files(files)
+        release_files(received.files)
         raise
-    ended = message.sender[0] == -1
-    identity = message.sender if receiver.pass_credentials else None
-    if identity is not None and ended:  # the end of a stream comes from nobody
-        identity = (0, 0, 0) if receiver.kind == SOCK_STREAM else None
-    cloexec = bool(flags & MSG_CMSG_CLOEXEC)
     header.msg_controllen, out_flags = give_control(
-        task, files, identity, header.msg_control, header.msg_controllen, cloexec=cloexec
+        task, received, header.msg_control, header.msg_controllen, cloexec=bool(flags & MSG_CMSG_CLOEXEC)
     )
-    if receiver.kind != SOCK_STREAM and done < len(message.data):
+    if receiver.messages_are_whole and done < max(received.length, len(received.data)):
         out_flags |= MSG_TRUNC
     if header.msg_name:
-        name = name_bytes(message.name) if message.name and receiver.kind != SOCK_STREAM else b""
-        mm.write(header.msg_name, name[: max(header.msg_namelen, 0)])
-        header.msg_namelen = len(name)
-    header.msg_flags = out_flags | (flags & MSG_CMSG_CLOEXEC)
+        mm.write(header.msg_name, received.name[: max(header.msg_namelen, 0)])
+        header.msg_namelen = len(received.name)
+    header.msg_flags = out_flags | received.flags | (flags & MSG_CMSG_CLOEXEC)
     mm.write(address, header.pack())
-    return len(message.data) if flags & MSG_TRUNC and receiver.kind != SOCK_STREAM else done
+    return _count(receiver, received, done, flags)
 
 
 @syscall("recvmmsg")

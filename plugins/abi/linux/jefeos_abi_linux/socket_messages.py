@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import Final
 
 from jefeos.errors import Errno, KernelError
@@ -15,17 +16,14 @@ from jefeos.proc.task import Task
 from jefeos.structs import Struct, pad, s32, u64
 from jefeos.vfs.file import File
 
-from jefeos_abi_linux.unix_sockets import Identity
+from jefeos_abi_linux.sockets import AF_UNIX, MSG_CTRUNC, SOL_SOCKET, Identity, Received
 
-AF_UNSPEC: Final = 0
-AF_UNIX: Final = 1
-SOL_SOCKET: Final = 1
 SCM_RIGHTS: Final = 1
 SCM_CREDENTIALS: Final = 2
-MSG_CTRUNC: Final = 0x8
-MSG_TRUNC: Final = 0x20
 MSG_CMSG_CLOEXEC: Final = 0x4000_0000
 PATH_BYTES: Final = 108
+MAX_NAME_BYTES: Final = 128
+"""sizeof(struct sockaddr_storage)."""
 MAX_PASSED_FILES: Final = 253
 MAX_CONTROL_BYTES: Final = 65536
 _CMSG: Final = struct.Struct("<QiI")
@@ -46,11 +44,10 @@ class MessageHeader(Struct):
     _pad1 = pad(4)
 
 
-def read_name(task: Task, address: int, length: int) -> bytes:
+def read_name(data: bytes) -> bytes:
     """The name in a sockaddr_un: a path without NUL, an abstract name with its leading NUL, b"" for none."""
-    if not 2 <= length <= 2 + PATH_BYTES:
+    if not 2 <= len(data) <= 2 + PATH_BYTES:
         raise KernelError(Errno.EINVAL)
-    data = task.mm.read(address, length)
     if int.from_bytes(data[:2], "little") != AF_UNIX:
         raise KernelError(Errno.EINVAL)
     name = data[2:]
@@ -65,33 +62,42 @@ def name_bytes(name: bytes) -> bytes:
     return head + name if name[:1] == b"\0" else head + name + b"\0"
 
 
-def give_name(task: Task, name: bytes, address: int, length_address: int) -> None:
+def give_name(task: Task, data: bytes, address: int, length_address: int) -> None:
     """A sockaddr into the program's buffer, cut to its length; the true length goes back."""
     room = (task.mm.read_u32(length_address) ^ 0x8000_0000) - 0x8000_0000
     if room < 0:
         raise KernelError(Errno.EINVAL)
-    data = name_bytes(name)
     if address:
         task.mm.write(address, data[:room])
     task.mm.write_u32(length_address, len(data))
 
 
-def read_control(task: Task, address: int, length: int) -> tuple[list[File], Identity | None]:
+def control_argument(task: Task, address: int, length: int) -> bytes:
+    """Control data from the program. ENOBUFS, EFAULT."""
+    if not address or not length:
+        return b""
+    if length > MAX_CONTROL_BYTES:
+        raise KernelError(Errno.ENOBUFS)
+    return task.mm.read(address, length)
+
+
+def control_records(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Level, type and body of each record. EINVAL for a length that does not fit."""
+    position = 0
+    while position + _CMSG.size <= len(data):
+        size, level, kind = _CMSG.unpack_from(data, position)
+        if size < _CMSG.size or position + size > len(data):
+            raise KernelError(Errno.EINVAL)
+        yield level, kind, data[position + _CMSG.size : position + size]
+        position += (size + 7) & ~7
+
+
+def read_control(task: Task, data: bytes) -> tuple[list[File], Identity | None]:
     """The files to be passed (with a reference each) and the credentials to be claimed. EINVAL, EBADF, EPERM."""
     files: list[File] = []
     identity: Identity | None = None
-    if not address or not length:
-        return files, identity
-    if length > MAX_CONTROL_BYTES:
-        raise KernelError(Errno.ENOBUFS)
-    data = task.mm.read(address, length)
-    position = 0
     try:
-        while position + _CMSG.size <= len(data):
-            size, level, kind = _CMSG.unpack_from(data, position)
-            if size < _CMSG.size or position + size > len(data):
-                raise KernelError(Errno.EINVAL)
-            body = data[position + _CMSG.size : position + size]
+        for level, kind, body in control_records(data):
             if level == SOL_SOCKET and kind == SCM_RIGHTS:
                 for start in range(0, len(body) // 4 * 4, 4):
                     fd = int.from_bytes(body[start : start + 4], "little", signed=True)
@@ -102,7 +108,6 @@ def read_control(task: Task, address: int, length: int) -> tuple[list[File], Ide
                 identity = _claimed(task, body)
             elif level == SOL_SOCKET:
                 raise KernelError(Errno.EINVAL)
-            position += (size + 7) & ~7
     except KernelError:
         for file in files:
             file.unref()
@@ -126,16 +131,17 @@ def ucred_bytes(identity: Identity) -> bytes:
     return _UCRED.pack(*identity)
 
 
-def give_control(
-    task: Task, files: list[File], identity: Identity | None, address: int, room: int, *, cloexec: bool
-) -> tuple[int, int]:
+def give_control(task: Task, received: Received, address: int, room: int, *, cloexec: bool) -> tuple[int, int]:
     """Control data for the receiver: (bytes written, MSG_CTRUNC or 0). The files become descriptors; those that do
     not fit are let go."""
     written = 0
     flags = 0
-    if identity is not None:
-        record = _control(SCM_CREDENTIALS, ucred_bytes(identity))
-        if len(record) > room or not _give(task, address, record):
+    files = received.files
+    records = [_control(*record) for record in received.controls]
+    if received.identity is not None:
+        records.append(_control(SOL_SOCKET, SCM_CREDENTIALS, ucred_bytes(received.identity)))
+    for record in records:
+        if written + len(record) > room or not _give(task, address + written, record):
             flags |= MSG_CTRUNC
         else:
             written += len(record)
@@ -155,7 +161,7 @@ def give_control(
         files.clear()
         if numbers:
             body = b"".join(fd.to_bytes(4, "little") for fd in numbers)
-            record = _control(SCM_RIGHTS, body)[: room - written]
+            record = _control(SOL_SOCKET, SCM_RIGHTS, body)[: room - written]
             if _give(task, address + written, record):
                 written += len(record)
             else:  # a program that cannot learn of them does not get them
@@ -174,6 +180,6 @@ def _give(task: Task, address: int, record: bytes) -> bool:
     return True
 
 
-def _control(kind: int, body: bytes) -> bytes:
+def _control(level: int, kind: int, body: bytes) -> bytes:
     length = _CMSG.size + len(body)
-    return (_CMSG.pack(length, SOL_SOCKET, kind) + body).ljust((length + 7) & ~7, b"\0")
+    return (_CMSG.pack(length, level, kind) + body).ljust((length + 7) & ~7, b"\0")

@@ -32,22 +32,17 @@ from jefeos.vfs.flags import (
     S_IFSOCK,
 )
 
+from jefeos_abi_linux.sockets import SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM, Identity, release_files
 from jefeos_abi_linux.unix_flights import Carrier, flights_of
 
 if TYPE_CHECKING:
     from jefeos.kernel import Kernel
 
-SOCK_STREAM: Final = 1
-SOCK_DGRAM: Final = 2
-SOCK_SEQPACKET: Final = 5
 BUFFER_BYTES: Final = 212992
 MESSAGE_BYTES: Final = 768
 """What a message takes besides its data, as on Linux: many small ones fill a buffer, too."""
 DATAGRAM_BACKLOG: Final = 11
 """Datagrams that wait at a receiver before senders wait (net.unix.max_dgram_qlen)."""
-
-Identity = tuple[int, int, int]
-"""pid, uid and gid, as in struct ucred."""
 
 
 @define(eq=False)
@@ -145,7 +140,7 @@ class UnixSocket(Carrier):
 
     def _join(self, server: UnixSocket, identity: Identity) -> int:
         self.identity = identity
-        accepted = UnixSocket(self.kernel, self.kind, 0, server.identity)
+        accepted = type(self)(self.kernel, self.kind, 0, server.identity)
         accepted.name = server.name
         accepted.pair_with(self)
         server.backlog.append(accepted)
@@ -455,13 +450,6 @@ async def _wait(queue: WaitQueue, timeout_ns: int | None) -> None:
     """Wait for a queue, at most as long as SO_RCVTIMEO or SO_SNDTIMEO says. EAGAIN."""
     if not await queue.wait(timeout_ns):
         raise KernelError(Errno.EAGAIN)
-
-
-def release_files(files: list[File]) -> None:
-    """Let passed files go that nobody received."""
-    for file in files:
-        file.unref()
-    files.clear()
 
 
 def unix_names(kernel: Kernel) -> dict[tuple[bytes, int], UnixSocket]:
