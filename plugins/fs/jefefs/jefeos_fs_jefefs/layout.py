@@ -1,0 +1,235 @@
+"""What is on the medium: structures, keys and constants, in the order in which README.md specifies them.
+
+All integers are little endian, but for those inside of keys, which are big endian so that keys sort as bytes.
+Declarations and the arithmetic of places only; who reads and writes them is elsewhere.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final, NamedTuple
+
+from attrs import frozen
+from jefeos.errors import CorruptError
+from jefeos.structs import Struct, nested, raw, s64, u8, u16, u32, u64
+
+MAGIC: Final = b"JefeFS\r\n"
+VERSION: Final = 1
+
+SUPERBLOCK_BYTES: Final = 4096
+SUPERBLOCK_SLOTS: Final = 2
+"""Copies at each end of the volume: one for odd generations, one for even ones."""
+CHECKSUM: Final = struct.Struct("<I")
+
+BLOCK_BYTES_DEFAULT: Final = 4096
+BLOCK_BYTES_ALLOWED: Final = (4096, 8192, 16384, 32768, 65536)
+BLOCKS_LEAST: Final = 256
+ROOT_INO: Final = 1
+LEVELS_MOST: Final = 16
+
+
+class Root(Struct):
+    """Where the root node of a tree is."""
+
+    address: int = u64()
+    birth: int = u64()
+    checksum: int = u32()
+    level: int = u32()
+
+
+class Superblock(Struct):
+    """The one place from which everything is found; `IndexReference`s and a checksum follow."""
+
+    magic: bytes = raw(8)
+    version: int = u32()
+    block_bytes: int = u32()
+    total_blocks: int = u64()
+    uuid: bytes = raw(16)
+    label: bytes = raw(64)
+    generation: int = u64()
+    created_ns: int = s64()
+    committed_ns: int = s64()
+    next_ino: int = u64()
+    next_snapshot: int = u64()
+    free_blocks: int = u64()
+    inodes: int = u64()
+    files: Root = nested(Root)
+    volume: Root = nested(Root)
+    index_blocks: int = u32()
+
+
+INDEX_REFERENCE: Final = struct.Struct("<II")
+"""Of each index block: its checksum, and which of its two slots is in force."""
+INDEX_ENTRY: Final = struct.Struct("<III")
+"""Of each group: checksum of its bitmap, free blocks, and the slot in force (`SLOT_NONE`: never written)."""
+SLOT_NONE: Final = 2
+
+
+class NodeHeader(Struct):
+    """The beginning of a node; lengths of keys, lengths of values (leaves only), keys and values follow."""
+
+    magic: int = u32()
+    level: int = u8()
+    tree: int = u8()
+    count: int = u16()
+    birth: int = u64()
+    address: int = u64()
+
+
+NODE_MAGIC: Final = 0x4E65664A
+NODE_HEADER: Final = struct.Struct("<IBBHQQ")
+"""`NodeHeader` for the hot path."""
+POINTER: Final = struct.Struct("<QQI")
+"""The value in an inner node: address, birth, checksum of the child."""
+FILE_TREE: Final = 1
+VOLUME_TREE: Final = 2
+
+# --- the file tree --------------------------------------------------------------------------------------------
+
+INODE: Final = 1
+XATTR: Final = 2
+ENTRY: Final = 3
+TARGET: Final = 4
+INLINE: Final = 5
+EXTENT: Final = 6
+ORPHAN: Final = 1
+"""Under inode number 0."""
+
+ITEM_KEY: Final = struct.Struct(">QB")
+EXTENT_KEY: Final = struct.Struct(">QBQ")
+ENTRY_VALUE: Final = struct.Struct("<QB")
+"""Inode number and type (st_mode >> 12)."""
+EXTENT_VALUE: Final = struct.Struct("<QQI")
+"""Address, birth and length in blocks; the checksum of each block follows."""
+INODE_VALUE: Final = struct.Struct("<IIIIQQQqqqqQ")
+"""mode, uid, gid, nlink, size, rdev, blocks, atime, mtime, ctime, btime (ns), parent (of a directory)."""
+CHUNK_KEY: Final = struct.Struct(">H")
+"""The end of the key of a part of a long value."""
+
+# --- the volume tree ------------------------------------------------------------------------------------------
+
+SNAPSHOT_KEY: Final = struct.Struct(">cQ")
+DEAD_KEY: Final = struct.Struct(">cQQ")
+"""Generation that let the blocks go, address of the first."""
+DEAD_VALUE: Final = struct.Struct("<QI")
+"""Birth and length in blocks."""
+
+
+class SnapshotValue(Struct):
+    """A snapshot; its name follows."""
+
+    generation: int = u64()
+    created_ns: int = s64()
+    root: Root = nested(Root)
+    inodes: int = u64()
+    dying: int = u8()
+
+
+# --- places ---------------------------------------------------------------------------------------------------
+
+
+class Geometry(NamedTuple):
+    """Where things are on a volume of so many blocks."""
+
+    block_bytes: int
+    total_blocks: int
+
+    @property
+    def group_blocks(self) -> int:
+        """Blocks that one bitmap covers."""
+        return self.block_bytes * 8
+
+    @property
+    def groups(self) -> int:
+        """How many bitmaps there are."""
+        return -(-self.total_blocks // self.group_blocks)
+
+    @property
+    def entries_per_index(self) -> int:
+        """Groups that one index block covers."""
+        return self.block_bytes // INDEX_ENTRY.size
+
+    @property
+    def index_blocks(self) -> int:
+        """How many index blocks there are."""
+        return -(-self.groups // self.entries_per_index)
+
+    @property
+    def end_blocks(self) -> int:
+        """Blocks at each end of the volume that hold superblocks."""
+        return -(-SUPERBLOCK_SLOTS * SUPERBLOCK_BYTES // self.block_bytes)
+
+    @property
+    def first_bitmap(self) -> int:
+        """The first slot of the first bitmap."""
+        return self.end_blocks + 2 * self.index_blocks
+
+    @property
+    def first_data(self) -> int:
+        """The first block that is given out."""
+        return self.first_bitmap + 2 * self.groups
+
+    @property
+    def data_end(self) -> int:
+        """The block after the last that is given out."""
+        return self.total_blocks - self.end_blocks
+
+    def index_block(self, number: int, slot: int) -> int:
+        """Address of a slot of an index block."""
+        return self.end_blocks + 2 * number + slot
+
+    def bitmap_block(self, group: int, slot: int) -> int:
+        """Address of a slot of a bitmap."""
+        return self.first_bitmap + 2 * group + slot
+
+    def superblock_offsets(self, generation: int) -> tuple[int, int]:
+        """Byte offsets of both copies for a generation."""
+        slot = generation % SUPERBLOCK_SLOTS * SUPERBLOCK_BYTES
+        return slot, self.total_blocks * self.block_bytes - SUPERBLOCK_SLOTS * SUPERBLOCK_BYTES + slot
+
+    def check_run(self, address: int, count: int, what: str) -> None:
+        """Raise CorruptError for blocks that are never given out."""
+        if not (self.first_data <= address and count > 0 and address + count <= self.data_end):
+            raise CorruptError(f"{what}: blocks {address} to {address + count} are not for data")
+
+
+def most_index_blocks() -> int:
+    """How many index blocks one superblock can refer to."""
+    return (SUPERBLOCK_BYTES - Superblock.size - CHECKSUM.size) // INDEX_REFERENCE.size
+
+
+@frozen
+class Limits:
+    """What follows from the size of a block."""
+
+    block_bytes: int
+
+    @property
+    def node_capacity(self) -> int:
+        """Bytes of items in a node."""
+        return self.block_bytes - NODE_HEADER.size
+
+    @property
+    def item_most(self) -> int:
+        """Bytes of one item, so that an overfull node can always be split in two."""
+        return self.node_capacity // 3
+
+    @property
+    def extent_blocks(self) -> int:
+        """Blocks of one extent: its checksums have to fit in an item."""
+        return self.block_bytes // 16
+
+    @property
+    def inline_bytes(self) -> int:
+        """The largest file that lives in the tree."""
+        return self.block_bytes // 4
+
+    @property
+    def chunk_bytes(self) -> int:
+        """Bytes of a part of a long value."""
+        return self.block_bytes // 4
+
+
+def item_key(ino: int, kind: int, rest: bytes = b"") -> bytes:
+    """The key of something that belongs to an inode."""
+    return ITEM_KEY.pack(ino, kind) + rest

@@ -1,0 +1,21 @@
+"""Hooks of jefeos-fs-jefefs: the project's own filesystem."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jefeos.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from jefeos.vfs.fstype import FilesystemType
+
+JEFEOS_API = 1
+
+
+@hookimpl
+def jefeos_filesystems() -> list[FilesystemType]:
+    from jefeos.block.sources import volume_type
+
+    from jefeos_fs_jefefs.format import JefeFormat
+
+    return [volume_type("jefefs", JefeFormat())]

@@ -1,0 +1,382 @@
+"""Free space: which blocks are given out.
+
+    superblock --> index blocks --> bitmaps          on the medium: each has two fixed slots, written in turn
+                                    groups           in memory: the bitmap of a group, and its free runs in order
+
+A bit is set for a block in use. Bitmaps are at fixed places, so writing them needs no space: that is what lets a commit
+end. A slot that the last commit relies on is not touched before the next commit is on the medium.
+
+Groups are read when they are needed. Allocation goes on where it left off, a run at a time; the groups with free blocks
+are bits of one number, so a full one costs nothing. What a generation lets go is given out again only after its commit
+(`settle`), since the medium still refers to it.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from typing import TYPE_CHECKING, Final
+from zlib import crc32
+
+from attrs import define, field
+from jefeos.errors import CorruptError, Errno, KernelError
+
+from jefeos_fs_jefefs.layout import INDEX_ENTRY, INDEX_REFERENCE, SLOT_NONE, Geometry
+
+if TYPE_CHECKING:
+    from jefeos.block.cache import BufferCache
+
+Run = tuple[int, int]
+FREE_RUN: Final = re.compile("0+")
+NODE_RUN_BLOCKS: Final = 64
+"""Nodes take their blocks out of runs of this length, so that they lie together."""
+LARGE_BLOCKS: Final = 32
+LOOK_AT_RUNS: Final = 16
+"""Before a large request is broken up, so many runs are looked at for one that takes it whole."""
+
+
+@define
+class Group:
+    """A group whose bitmap is in memory. ``starts`` and ``ends`` are its free runs, in blocks of the volume."""
+
+    bitmap: bytearray
+    starts: list[int] = field(factory=list)
+    ends: list[int] = field(factory=list)
+
+
+class Space:
+    """See the module's text."""
+
+    def __init__(self, volume: BufferCache, geometry: Geometry) -> None:
+        self.volume = volume
+        self.geometry = geometry
+        groups = geometry.groups
+        self.free_counts = [0] * groups
+        """Free blocks of each group, as its bitmap on the medium will say: blocks that wait to be settled included."""
+        self.checksums = [0] * groups
+        self.slots = [SLOT_NONE] * groups
+        self.index_slots = [0] * geometry.index_blocks
+        self.index_checksums = [0] * geometry.index_blocks
+        self.groups: dict[int, Group] = {}
+        self.dirty: set[int] = set()
+        self.with_free = 0
+        """Bit n: group n may have blocks to give out."""
+        self.free = 0
+        """Blocks that can be given out now."""
+        self.let_go: list[Run] = []
+        """Blocks that the generation under way no longer uses, but the one on the medium does."""
+        self.let_go_blocks = 0
+        self._settling: list[Run] = []
+        self._cursor = geometry.first_data
+        self._node_run: Run = (0, 0)
+        self._written: dict[int, int] = {}
+        self._index_written: dict[int, int] = {}
+
+    # --- from and to the medium --------------------------------------------------------------------------
+
+    def make(self) -> None:
+        """All of it is free but what has its fixed place."""
+        geometry = self.geometry
+        for group in range(geometry.groups):
+            self.free_counts[group] = self._bits_free(self.fresh_bitmap(group), group)
+            if self.free_counts[group]:
+                self.with_free |= 1 << group
+        self.free = sum(self.free_counts)
+        self.index_slots = [1] * geometry.index_blocks
+        self.dirty = set(range(0, geometry.groups, geometry.entries_per_index))
+
+    def load(self, references: bytes) -> None:
+        """Take over what the index blocks say, found by the superblock's references. Raises CorruptError."""
+        geometry = self.geometry
+        for number in range(geometry.index_blocks):
+            checksum, slot = INDEX_REFERENCE.unpack_from(references, number * INDEX_REFERENCE.size)
+            if slot > 1:
+                raise CorruptError(f"space index {number}: there is no slot {slot}")
+            block = self._read_block(geometry.index_block(number, slot))
+            if crc32(block) != checksum:
+                raise CorruptError(f"space index {number}: its checksum is wrong")
+            self.index_slots[number], self.index_checksums[number] = slot, checksum
+            first = number * geometry.entries_per_index
+            for group in range(first, min(first + geometry.entries_per_index, geometry.groups)):
+                entry = INDEX_ENTRY.unpack_from(block, (group - first) * INDEX_ENTRY.size)
+                self.checksums[group], free, self.slots[group] = entry
+                if free > geometry.group_blocks or self.slots[group] > SLOT_NONE:
+                    raise CorruptError(f"space index {number}: the entry of group {group} makes no sense")
+                self.free_counts[group] = free
+                if free:
+                    self.with_free |= 1 << group
+        self.free = sum(self.free_counts)
+
+    def commit(self) -> bytes:
+        """Write the bitmaps and index blocks that changed to their other slots; the references to the latter.
+
+        May be called again if what follows fails: it never writes to a slot that the medium relies on.
+        """
+        self.give_node_run_back()
+        for address, count in self.let_go:
+            self._mark(address, count, used=False)
+        self._settling += self.let_go
+        self.let_go, self.let_go_blocks = [], 0
+        geometry = self.geometry
+        for group in sorted(self.dirty):
+            bitmap = self.group(group).bitmap
+            slot = self._written[group] = 0 if self.slots[group] else 1
+            self.checksums[group] = crc32(bitmap)
+            self.volume.write(geometry.bitmap_block(group, slot) * geometry.block_bytes, bitmap)
+        for number in sorted({group // geometry.entries_per_index for group in self.dirty}):
+            first = number * geometry.entries_per_index
+            entries = [
+                INDEX_ENTRY.pack(self.checksums[group], self.free_counts[group],
+                                 self._written.get(group, self.slots[group]))
+                for group in range(first, min(first + geometry.entries_per_index, geometry.groups))
+            ]
+            block = b"".join(entries).ljust(geometry.block_bytes, b"\0")
+            slot = self._index_written[number] = 1 - self.index_slots[number]
+            self.index_checksums[number] = crc32(block)
+            self.volume.write(geometry.index_block(number, slot) * geometry.block_bytes, block)
+        return b"".join(
+            INDEX_REFERENCE.pack(checksum, self._index_written.get(number, self.index_slots[number]))
+            for number, checksum in enumerate(self.index_checksums)
+        )
+
+    def settle(self) -> None:
+        """The commit is on the medium: what it let go can be given out."""
+        for group, slot in self._written.items():
+            self.slots[group] = slot
+        for number, slot in self._index_written.items():
+            self.index_slots[number] = slot
+        self._written, self._index_written = {}, {}
+        self.dirty.clear()
+        settling, self._settling = self._settling, []
+        for address, count in settling:
+            self._add_free(address, count)
+
+    @property
+    def free_after_commit(self) -> int:
+        """Blocks that nothing will use once the generation under way is on the medium."""
+        start, end = self._node_run
+        return self.free + end - start + self.let_go_blocks + sum(count for _, count in self._settling)
+
+    # --- giving out and taking back ------------------------------------------------------------------------
+
+    def allocate(self, count: int, goal: int = 0) -> list[Run]:
+        """``count`` blocks in as few runs as can be found at once, at ``goal`` if it is free. Raises ENOSPC."""
+        if count > self.free:
+            self.give_node_run_back()
+            if count > self.free:
+                raise KernelError(Errno.ENOSPC)
+        runs: list[Run] = []
+        if goal:
+            count -= self._take_at(goal, count, runs)
+        wanted = count
+        while count:
+            address, length = self._take_next(count, whole=count == wanted >= LARGE_BLOCKS)
+            runs.append((address, length))
+            count -= length
+        return runs
+
+    def allocate_node(self) -> int:
+        """One block for a node. Raises ENOSPC."""
+        start, end = self._node_run
+        if start == end:
+            if not self.free:
+                raise KernelError(Errno.ENOSPC)
+            start, length = self._take_next(min(NODE_RUN_BLOCKS, self.free), whole=True)
+            end = start + length
+        self._node_run = (start + 1, end)
+        return start
+
+    def give_node_run_back(self) -> None:
+        """What nodes have not used of their run is as free as the rest."""
+        start, end = self._node_run
+        self._node_run = (0, 0)
+        if start < end:
+            self.free_now(start, end - start)
+
+    def free_now(self, address: int, count: int) -> None:
+        """Blocks of the generation under way: nothing on the medium refers to them."""
+        self._mark(address, count, used=False)
+        self._add_free(address, count)
+
+    def free_later(self, address: int, count: int) -> None:
+        """Blocks that the medium refers to, until the commit of this generation."""
+        self.geometry.check_run(address, count, "free space")
+        self.let_go.append((address, count))
+        self.let_go_blocks += count
+
+    def _take_at(self, goal: int, count: int, runs: list[Run]) -> int:
+        """Take up to ``count`` blocks that begin at ``goal``; returns how many."""
+        number = goal // self.geometry.group_blocks
+        if not self.geometry.first_data <= goal < self.geometry.data_end or not self.with_free >> number & 1:
+            return 0
+        group = self.group(number)
+        index = bisect_right(group.starts, goal) - 1
+        if index < 0 or group.ends[index] <= goal:
+            return 0
+        length = min(count, group.ends[index] - goal)
+        self._take(number, group, index, goal, length)
+        runs.append((goal, length))
+        return length
+
+    def _take_next(self, count: int, *, whole: bool) -> Run:
+        """Take from the run at the cursor, or the next there is; with ``whole``, look a little for a long one."""
+        group_blocks = self.geometry.group_blocks
+        number = self._cursor // group_blocks
+        while True:
+            ahead = self.with_free >> number
+            if not ahead:
+                number, ahead = 0, self.with_free
+                self._cursor = 0
+                if not ahead:
+                    raise CorruptError("free space: the groups have fewer free blocks than their sum says")
+            skip = (ahead & -ahead).bit_length() - 1
+            number += skip
+            group = self.group(number)
+            index = bisect_right(group.ends, self._cursor) if not skip else 0
+            if index < len(group.starts):
+                break
+            if not group.starts:
+                self.with_free &= ~(1 << number)
+            number += 1
+            if number >= self.geometry.groups:
+                number = 0
+            self._cursor = number * group_blocks
+        if whole:
+            for other in range(index, min(index + LOOK_AT_RUNS, len(group.starts))):
+                if group.ends[other] - max(group.starts[other], self._cursor) >= count:
+                    index = other
+                    break
+        start = max(group.starts[index], self._cursor)
+        length = min(count, group.ends[index] - start)
+        self._take(number, group, index, start, length)
+        self._cursor = start + length
+        return start, length
+
+    def _take(self, number: int, group: Group, index: int, start: int, length: int) -> None:
+        first, end = group.starts[index], group.ends[index]
+        if first == start:
+            if start + length == end:
+                del group.starts[index], group.ends[index]
+                if not group.starts:
+                    self.with_free &= ~(1 << number)
+            else:
+                group.starts[index] = start + length
+        else:
+            group.ends[index] = start
+            if start + length < end:
+                group.starts.insert(index + 1, start + length)
+                group.ends.insert(index + 1, end)
+        self.free -= length
+        self._mark(start, length, used=True)
+
+    def _add_free(self, address: int, count: int) -> None:
+        """Put blocks among those that can be given out."""
+        group_blocks = self.geometry.group_blocks
+        self.free += count
+        while count:
+            number = address // group_blocks
+            length = min(count, (number + 1) * group_blocks - address)
+            group = self.group(number)
+            index = bisect_right(group.starts, address)
+            joins_left = index > 0 and group.ends[index - 1] == address
+            joins_right = index < len(group.starts) and group.starts[index] == address + length
+            if joins_left and joins_right:
+                group.ends[index - 1] = group.ends[index]
+                del group.starts[index], group.ends[index]
+            elif joins_left:
+                group.ends[index - 1] = address + length
+            elif joins_right:
+                group.starts[index] = address
+            else:
+                group.starts.insert(index, address)
+                group.ends.insert(index, address + length)
+            self.with_free |= 1 << number
+            address += length
+            count -= length
+
+    # --- bitmaps -------------------------------------------------------------------------------------------
+
+    def group(self, number: int) -> Group:
+        """A group, read from the medium if it is not here. Raises CorruptError."""
+        group = self.groups.get(number)
+        if group is None:
+            bitmap = self.bitmap(number)
+            base = number * self.geometry.group_blocks
+            group = self.groups[number] = Group(bitmap)
+            for run in FREE_RUN.finditer(f"{int.from_bytes(bitmap, 'little'):0{len(bitmap) * 8}b}"[::-1]):
+                group.starts.append(base + run.start())
+                group.ends.append(base + run.end())
+        return group
+
+    def bitmap(self, number: int) -> bytearray:
+        """The bitmap of a group as it is on the medium, checked."""
+        slot = self.slots[number]
+        if slot == SLOT_NONE:
+            bitmap = self.fresh_bitmap(number)
+        else:
+            bitmap = bytearray(self._read_block(self.geometry.bitmap_block(number, slot)))
+            if crc32(bitmap) != self.checksums[number]:
+                raise CorruptError(f"bitmap of group {number}: its checksum is wrong")
+        if self._bits_free(bitmap, number) != self.free_counts[number]:
+            raise CorruptError(f"bitmap of group {number}: it does not have as many free blocks as the index says")
+        fixed = self.fresh_bitmap(number)
+        if int.from_bytes(fixed, "little") & ~int.from_bytes(bitmap, "little"):
+            raise CorruptError(f"bitmap of group {number}: blocks with a fixed place are marked free")
+        return bitmap
+
+    def fresh_bitmap(self, number: int) -> bytearray:
+        """A bitmap in which only what has its fixed place is in use."""
+        geometry = self.geometry
+        base = number * geometry.group_blocks
+        bitmap = bytearray(geometry.block_bytes)
+        for start, end in ((0, geometry.first_data), (geometry.data_end, geometry.groups * geometry.group_blocks)):
+            first, last = max(start - base, 0), min(end - base, geometry.group_blocks)
+            if first < last:
+                fill(bitmap, first, last - first, used=True)
+        return bitmap
+
+    @staticmethod
+    def _bits_free(bitmap: bytearray, number: int) -> int:
+        return len(bitmap) * 8 - int.from_bytes(bitmap, "little").bit_count()
+
+    def _mark(self, address: int, count: int, *, used: bool) -> None:
+        """Set or clear the bits of a run. Raises CorruptError if one of them is that way already."""
+        group_blocks = self.geometry.group_blocks
+        while count:
+            number, start = divmod(address, group_blocks)
+            length = min(count, group_blocks - start)
+            if not fill(self.group(number).bitmap, start, length, used=used):
+                already = "taken" if used else "free"
+                raise CorruptError(f"free space: some of the {length} blocks at {address} are {already} already")
+            self.free_counts[number] += -length if used else length
+            self.dirty.add(number)
+            address += length
+            count -= length
+
+    def _read_block(self, address: int) -> bytes:
+        return self.volume.read(address * self.geometry.block_bytes, self.geometry.block_bytes)
+
+
+def fill(bitmap: bytearray, start: int, count: int, *, used: bool) -> bool:
+    """Set or clear ``count`` bits; False, with nothing changed, if one of them is that way already."""
+    end = start + count
+    if count <= 64:
+        first, last = start >> 3, (end + 7) >> 3
+        mask = (1 << count) - 1 << (start & 7)
+        value = int.from_bytes(bitmap[first:last], "little")
+        if value & mask != (0 if used else mask):
+            return False
+        bitmap[first:last] = (value ^ mask).to_bytes(last - first, "little")
+        return True
+    first, last = -(-start // 8), end // 8
+    before, after = first * 8 - start, end - last * 8
+    if bitmap.count(0 if used else 255, first, last) != last - first:
+        return False
+    saved = bitmap[max(first - 1, 0) : last + 1]
+    if before and not fill(bitmap, start, before, used=used):
+        return False
+    if after and not fill(bitmap, last * 8, after, used=used):
+        bitmap[max(first - 1, 0) : last + 1] = saved
+        return False
+    bitmap[first:last] = (b"\xff" if used else b"\0") * (last - first)
+    return True
