@@ -180,7 +180,8 @@ def tcp_info_bytes(state: str, info: Mapping[str, int]) -> bytes:
     names = (
         "rto_us", "ato_us", "snd_mss", "rcv_mss", "unacked", "sacked", "lost", "retrans", "fackets",
         "last_data_sent_ms", "last_ack_sent_ms", "last_data_recv_ms", "last_ack_recv_ms", "pmtu", "rcv_ssthresh",
-        "rtt_us", "rttvar_us", "snd_ssthresh", "snd_cwnd", "advmss", "reordering", "rcv_rtt_us", "rcv_space", "total_retrans",
+        "rtt_us", "rttvar_us", "snd_ssthresh", "snd_cwnd", "advmss", "reordering", "rcv_rtt_us", "rcv_space",
+        "total_retrans",
     )
     return first + struct.pack("<24I", *(min(max(int(get(name, 0)), 0), 0xFFFF_FFFF) for name in names))
 
