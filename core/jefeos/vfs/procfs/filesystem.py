@@ -3,7 +3,8 @@
 Nothing is cached: names come and go with processes. "Caller" is the task on the CPU; for path calls of the kernel
 itself there is none, then ``self`` leads nowhere and everything may be inspected.
 
-Does not do: hidepid, /proc/net; most of what is written to /proc/sys is only remembered.
+Does not do: hidepid, network namespaces (/proc/net is one for all); most of what is written to /proc/sys is only
+remembered.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from jefeos.vfs.inode import DirEntry, Filesystem, FilesystemStat, Inode, OpenCo
 from jefeos.vfs.path import Path
 from jefeos.vfs.procfs import sysctl
 from jefeos.vfs.procfs.locks import locks
-from jefeos.vfs.procfs.nodes import ProcDirectory, ProcFile, ProcLink, ProcNode
+from jefeos.vfs.procfs.network import NetworkText
+from jefeos.vfs.procfs.nodes import ProcDirectory, ProcFile, ProcLink, ProcNode, StaticDirectory
 from jefeos.vfs.procfs.processes import TaskDirectory
 from jefeos.vfs.procfs.system import SystemText
 
@@ -110,6 +112,10 @@ class ProcFilesystem(Filesystem):
         nodes[b"self"] = ProcLink(self, self._next_inode(), self._self)
         nodes[b"thread-self"] = ProcLink(self, self._next_inode(), self._thread_self)
         nodes[b"mounts"] = ProcLink(self, self._next_inode(), lambda: b"self/mounts")
+        network = {
+            name: ProcFile(self, self._next_inode(), text) for name, text in NetworkText(self.kernel).files().items()
+        }
+        nodes[b"net"] = StaticDirectory(self, self._next_inode(), network)
         nodes[b"sys"] = sysctl.build(self, self.kernel, self._next_inode)
         return nodes
 

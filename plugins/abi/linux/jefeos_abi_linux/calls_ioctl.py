@@ -25,6 +25,7 @@ from jefeos.vfs.pipe import PipeFile
 from jefeos.vfs.rtc import RtcFile
 
 from jefeos_abi_linux.rtc import rtc_control
+from jefeos_abi_linux.sockets import Socket
 from jefeos_abi_linux.structs import (
     LinuxTermio,
     LinuxTermios,
@@ -83,6 +84,9 @@ FIOASYNC: Final = 0x5452
 FIOQSIZE: Final = 0x5460
 FIGETBSZ: Final = 2
 
+SOCKET_REQUESTS: Final = 0x89
+"""The first byte of SIOC* requests."""
+
 _INT_BYTES: Final = 4
 
 
@@ -101,6 +105,10 @@ def ioctl(task: Task, fd: Fd, request: UInt, argument: ULong) -> MaybeAwait[int]
             return action(task, file, argument)
     elif request == FIONREAD:
         return _readable(task, file, argument)
+    elif isinstance(file, Socket) and request >> 8 == SOCKET_REQUESTS:
+        from jefeos_abi_linux.net_requests import socket_request  # few programs ask
+
+        return socket_request(task, file, request, argument)
     elif isinstance(file, RtcFile):
         return rtc_control(task, file, request, argument)
     elif file.inode.mode & S_IFMT == S_IFBLK:

@@ -32,6 +32,8 @@ MAX_OPTION_BYTES: Final = 65536
 _MAKERS: Final = {
     2: ("jefeos_abi_linux.inet_sockets", "make_inet"),
     10: ("jefeos_abi_linux.inet_sockets", "make_inet"),
+    16: ("jefeos_abi_linux.netlink", "make_netlink"),
+    17: ("jefeos_abi_linux.packet_sockets", "make_packet"),
 }
 """Families whose modules are imported only by the first program that asks for one."""
 

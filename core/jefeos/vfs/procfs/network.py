@@ -1,0 +1,224 @@
+"""/proc/net: what `ifconfig`, `netstat`, `arp`, `route` and libraries read (Documentation/filesystems/proc.rst).
+
+Every text is made from the stack's listings when it is read. A kernel that has had no use for its network yet gives the
+headings alone, and no stack is made for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final
+
+from jefeos.net.address import AF_INET, AF_INET6, SocketAddress
+
+if TYPE_CHECKING:
+    from jefeos.kernel import Kernel
+    from jefeos.net.stack import NetworkStack, SocketInfo
+
+TICKS_A_SECOND: Final = 100
+_TICK_NS: Final = 1_000_000_000 // TICKS_A_SECOND
+RTF_UP, RTF_GATEWAY, RTF_HOST = 0x1, 0x2, 0x4
+_TCP_STATES: Final = {
+    "ESTABLISHED": 1, "SYN_SENT": 2, "SYN_RECEIVED": 3, "FIN_WAIT_1": 4, "FIN_WAIT_2": 5, "TIME_WAIT": 6, "CLOSED": 7,
+    "CLOSE_WAIT": 8, "LAST_ACK": 9, "LISTEN": 10, "CLOSING": 11,
+}
+_TIMERS: Final = {"on": 1, "keepalive": 2, "timewait": 3, "persist": 4}
+_ARP_STATES: Final = {0x02: 2, 0x04: 2, 0x08: 2, 0x10: 2, 0x80: 6}
+_DEVICE_HEADING: Final = (
+    b"Inter-|   Receive                                                |  Transmit\n"
+    b" face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier "
+    b"compressed\n"
+)
+_ROUTE_HEADING: Final = (
+    b"Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT".ljust(127) + b"\n"
+)
+_ARP_HEADING: Final = b"IP address       HW type     Flags       HW address            Mask     Device\n"
+_TCP_HEADING: Final = (
+    "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"
+)
+_TCP6_HEADING: Final = (
+    "  sl  local_address                         remote_address                        st tx_queue rx_queue "
+    "tr tm->when retrnsmt   uid  timeout inode"
+)
+
+
+class NetworkText:
+    """Makes the texts."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+
+    def files(self) -> dict[bytes, Callable[[], bytes]]:
+        """What is in the directory."""
+        return {
+            b"arp": self.arp,
+            b"dev": self.devices,
+            b"if_inet6": self.addresses6,
+            b"icmp": lambda: self._sockets("ping", AF_INET),
+            b"icmp6": lambda: self._sockets("ping", AF_INET6),
+            b"ipv6_route": self.routes6,
+            b"packet": self.packets,
+            b"raw": lambda: self._sockets("raw", AF_INET),
+            b"raw6": lambda: self._sockets("raw", AF_INET6),
+            b"route": self.routes,
+            b"snmp": self.counters,
+            b"sockstat": self.socket_counts,
+            b"tcp": lambda: self._sockets("tcp", AF_INET),
+            b"tcp6": lambda: self._sockets("tcp", AF_INET6),
+            b"udp": lambda: self._sockets("udp", AF_INET),
+            b"udp6": lambda: self._sockets("udp", AF_INET6),
+        }
+
+    def _stack(self) -> NetworkStack | None:
+        net = self.kernel.net
+        return net.stack if net.in_use else None
+
+    # --- interfaces, routes, neighbours --------------------------------------------------------------------
+
+    def devices(self) -> bytes:
+        """/proc/net/dev."""
+        lines = [_DEVICE_HEADING]
+        stack = self._stack()
+        for interface in stack.interfaces() if stack is not None else ():
+            s = interface.statistics
+            lines.append(
+                b"%6s: %7d %7d %4d %4d %4d %5d %10d %9d %8d %7d %4d %4d %4d %5d %7d %10d\n" % (
+                    interface.name.encode(), s.rx_bytes, s.rx_packets, s.rx_errors, s.rx_dropped, s.rx_fifo_errors,
+                    s.rx_frame_errors, 0, s.multicast, s.tx_bytes, s.tx_packets, s.tx_errors, s.tx_dropped, 0, 0, 0, 0,
+                )
+            )  # fmt: skip
+        return b"".join(lines)
+
+    def routes(self) -> bytes:
+        """/proc/net/route: addresses as the little-endian words that they are in memory."""
+        lines = [_ROUTE_HEADING]
+        stack = self._stack()
+        for route in stack.routes() if stack is not None else ():
+            if len(route.destination) != 4:
+                continue
+            flags = RTF_UP | (RTF_GATEWAY if route.gateway else 0) | (RTF_HOST if route.prefix_length == 32 else 0)
+            mask = (0xFFFF_FFFF << 32 - route.prefix_length) & 0xFFFF_FFFF
+            line = b"%s\t%08X\t%08X\t%04X\t0\t0\t%d\t%08X\t%d\t0\t0" % (
+                stack.interface(route.interface).name.encode(),  # type: ignore[union-attr]
+                _word(route.destination), _word(route.gateway or bytes(4)), flags, route.metric,
+                _word(mask.to_bytes(4, "big")), route.mtu,
+            )  # fmt: skip
+            lines.append(line.ljust(127) + b"\n")
+        return b"".join(lines)
+
+    def routes6(self) -> bytes:
+        """/proc/net/ipv6_route."""
+        lines = []
+        stack = self._stack()
+        for route in stack.routes() if stack is not None else ():
+            if len(route.destination) != 16:
+                continue
+            flags = RTF_UP | (RTF_GATEWAY if route.gateway else 0) | (RTF_HOST if route.prefix_length == 128 else 0)
+            lines.append(
+                f"{route.destination.hex()} {route.prefix_length:02x} {'0' * 32} 00 "
+                f"{(route.gateway or bytes(16)).hex()} {route.metric:08x} {0:08x} {0:08x} {flags:08x} "
+                f"{stack.interface(route.interface).name:>8}\n"  # type: ignore[union-attr]
+            )
+        return "".join(lines).encode()
+
+    def arp(self) -> bytes:
+        """/proc/net/arp."""
+        lines = [_ARP_HEADING]
+        stack = self._stack()
+        for neighbour in stack.neighbours() if stack is not None else ():
+            if len(neighbour.address) == 4:
+                name = stack.interface(neighbour.interface).name  # type: ignore[union-attr]
+                host = ".".join(str(byte) for byte in neighbour.address)
+                mac = (neighbour.mac or bytes(6)).hex(":")
+                flags = _ARP_STATES.get(int(neighbour.state), 0)
+                lines.append(f"{host:<16} 0x{1:<10x}0x{flags:<10x}{mac}     *        {name}\n".encode())
+        return b"".join(lines)
+
+    def addresses6(self) -> bytes:
+        """/proc/net/if_inet6."""
+        scopes = {253: 0x20, 254: 0x10}
+        lines = []
+        stack = self._stack()
+        for interface in stack.interfaces() if stack is not None else ():
+            for own in interface.addresses:
+                if len(own.address) == 16:
+                    flags = 0x40 if own.tentative else 0x80 if own.valid_until_ns is None else 0
+                    lines.append(
+                        f"{own.address.hex()} {interface.index:02x} {own.prefix_length:02x} "
+                        f"{scopes.get(own.scope, 0):02x} {flags:02x} {interface.name:>8}\n"
+                    )
+        return "".join(lines).encode()
+
+    # --- sockets -------------------------------------------------------------------------------------------
+
+    def _listed(self, kind: str) -> Iterable[SocketInfo]:
+        stack = self._stack()
+        return (info for info in stack.sockets() if info.kind == kind) if stack is not None else ()
+
+    def _sockets(self, kind: str, family: int) -> bytes:
+        """/proc/net/tcp and those of the same shape."""
+        lines = [(_TCP_HEADING if family == AF_INET else _TCP6_HEADING).ljust(149) + "\n"]
+        number = 0
+        for info in self._listed(kind):
+            if info.family != family:
+                continue
+            uid, inode = info.owner if isinstance(info.owner, tuple) else (0, 0)
+            state = _TCP_STATES.get(info.state, 7) if kind == "tcp" else 1 if info.remote is not None else 7
+            line = (
+                f"{number:4d}: {_end(info.local, family)} {_end(info.remote, family)} {state:02X} "
+                f"{info.send_queue:08X}:{info.receive_queue:08X} {_TIMERS.get(info.timer, 0):02X}:"
+                f"{max(info.expires_ns, 0) // _TICK_NS:08X} {info.retransmits:08X} {uid:5d} {0:8d} {inode}"
+            )
+            lines.append(line.ljust(149) + "\n")
+            number += 1
+        return "".join(lines).encode()
+
+    def packets(self) -> bytes:
+        """/proc/net/packet."""
+        lines = ["sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n"]
+        for info in self._listed("packet"):
+            uid, inode = info.owner if isinstance(info.owner, tuple) else (0, 0)
+            details = info.details
+            lines.append(
+                f"{0:016x} 2      {details.get('type', 3):<4d} {details.get('protocol', 0):04x}   "
+                f"{details.get('interface', 0):<5d} 1 {info.receive_queue:<6d} {uid:<6d} {inode:<6d}\n"
+            )
+        return "".join(lines).encode()
+
+    def socket_counts(self) -> bytes:
+        """/proc/net/sockstat."""
+        stack = self._stack()
+        counts = {"tcp": 0, "udp": 0, "raw": 0, "timewait": 0}
+        for info in stack.sockets() if stack is not None else ():
+            kind = "timewait" if info.state == "TIME_WAIT" else info.kind
+            if kind in counts and info.family == AF_INET:
+                counts[kind] += 1
+        used = sum(counts.values()) - counts["timewait"]
+        return (
+            f"sockets: used {used}\nTCP: inuse {counts['tcp']} orphan 0 tw {counts['timewait']} alloc {counts['tcp']} "
+            f"mem 0\nUDP: inuse {counts['udp']} mem 0\nUDPLITE: inuse 0\nRAW: inuse {counts['raw']}\n"
+            "FRAG: inuse 0 memory 0\n"
+        ).encode()
+
+    def counters(self) -> bytes:
+        """/proc/net/snmp: a line of names and a line of values for each group."""
+        lines = []
+        stack = self._stack()
+        for group, values in (stack.counters() if stack is not None else {}).items():
+            lines.append(f"{group}: {' '.join(values)}\n{group}: {' '.join(str(value) for value in values.values())}\n")
+        return "".join(lines).encode()
+
+
+def _word(address: bytes) -> int:
+    return int.from_bytes(address, "little")
+
+
+def _end(end: SocketAddress | None, family: int) -> str:
+    """An address as hexadecimal words of the processor's byte order, and a port."""
+    size = 4 if family == AF_INET else 16
+    address = end.address if end is not None else b""
+    if len(address) == 4 and size == 16:
+        address = bytes(10) + b"\xff\xff" + address
+    address = (address or bytes(size))[-size:]
+    words = "".join(f"{_word(address[at : at + 4]):08X}" for at in range(0, size, 4))
+    return f"{words}:{end.port if end is not None else 0:04X}"
