@@ -2,7 +2,7 @@
 
     VolumeSource.parse("disk.vhd:1")   path and partition; a file whose name ends like that wins over a partition
     open_volume(source, …)             the image, perhaps a partition of it, and a BufferCache over that
-    volume_type("ntfs", FORMAT)        the `FilesystemType` of a format, which probes and opens such sources
+    volume_type("ntfs", "pkg.mod:X")   the `FilesystemType` of a format, which probes and opens such sources
 
 Without a partition's number the whole image is meant, or, if it has a partition table with one partition, that one.
 An image that is written belongs to its opener alone (`jefeos.block.image`), so one volume never has two caches.
@@ -10,7 +10,9 @@ An image that is written belongs to its opener alone (`jefeos.block.image`), so 
 
 from __future__ import annotations
 
+import importlib
 import os
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from attrs import define, frozen
@@ -19,10 +21,10 @@ from jefeos.block.cache import DEFAULT_CAPACITY_BYTES, BufferCache
 from jefeos.block.device import BlockDevice
 from jefeos.block.image import DiskImage, ImageDevice, open_image
 from jefeos.block.partitions import Partition, PartitionEntry, read_partitions
+from jefeos.block.volume import CheckReport, FormatOptions, Progress, VolumeFormat, no_progress
 from jefeos.errors import Errno, KernelError, UsageError
 
 if TYPE_CHECKING:
-    from jefeos.block.volume import VolumeFormat
     from jefeos.mm.pagecache import PageCache
     from jefeos.vfs.fstype import FilesystemType
     from jefeos.vfs.inode import Clock, Filesystem
@@ -105,12 +107,47 @@ def _partition(device: BlockDevice, source: VolumeSource) -> PartitionEntry | No
     raise UsageError(f"{source.path} has no partition {source.partition}: {there}", Errno.ENXIO)
 
 
-def volume_type(name: str, kind: VolumeFormat) -> FilesystemType:
-    """The filesystem type of a format: what a plugin's ``jefeos_filesystems`` returns.
+class LazyFormat(VolumeFormat):
+    """The format ``module:Class``, imported when it is first needed: boots without a volume do not wait for it."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+
+    @cached_property
+    def real(self) -> VolumeFormat:
+        """The format itself."""
+        module, _, name = self._target.partition(":")
+        made: VolumeFormat = getattr(importlib.import_module(module), name)()
+        return made
+
+    def recognise(self, volume: BufferCache) -> bool:
+        return self.real.recognise(volume)
+
+    def open(
+        self, volume: BufferCache, *, writable: bool, page_cache: PageCache | None, clock: Clock
+    ) -> Filesystem:
+        return self.real.open(volume, writable=writable, page_cache=page_cache, clock=clock)
+
+    def make(self, volume: BufferCache, options: FormatOptions, clock: Clock, progress: Progress = no_progress) -> None:
+        self.real.make(volume, options, clock, progress)
+
+    def check(
+        self, volume: BufferCache, *, repair: bool, clock: Clock, progress: Progress = no_progress
+    ) -> CheckReport:
+        return self.real.check(volume, repair=repair, clock=clock, progress=progress)
+
+    def describe(self, volume: BufferCache) -> dict[str, str | int]:
+        return self.real.describe(volume)
+
+
+def volume_type(name: str, target: str | VolumeFormat) -> FilesystemType:
+    """The filesystem type of a format, ``module:Class`` or an object: what ``jefeos_filesystems`` of a plugin returns.
 
     Opened read-only it is the lower half of an overlay, as a folder or an archive is: what is written stays in memory.
     """
     from jefeos.vfs.fstype import FilesystemType
+
+    kind = LazyFormat(target) if isinstance(target, str) else target
 
     def probe(source: str) -> bool:
         parsed = VolumeSource.parse(source)

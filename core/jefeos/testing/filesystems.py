@@ -20,23 +20,22 @@ second each time it is read, so that every change of a time shows.
 
 from __future__ import annotations
 
-import mmap
 import random
 from collections.abc import Callable
-from typing import Any, TypeVar
 
 import pytest
 
-from jefeos.errors import Errno, KernelError
-from jefeos.mm.frames import FrameAllocator
+from jefeos.errors import Errno
 from jefeos.mm.pagecache import PageCache
+from jefeos.testing.model_machine import ModelTests
+from jefeos.testing.posix import PosixTests
+from jefeos.testing.sharing import SharingTests
+from jefeos.testing.suites import SECOND_NS, FilesystemSuite, TickingClock, errno_of, needs
 from jefeos.vfs.flags import S_IFDIR, S_IFIFO, S_IFMT, S_IFREG
 from jefeos.vfs.inode import PAGE_SIZE, Filesystem, Inode
 
-Test = TypeVar("Test", bound=Callable[..., Any])
+__all__ = ["SAMPLE", "FilesystemConformance", "FilesystemSuite", "TickingClock", "errno_of", "needs", "plant", "walk"]
 
-RAM_BYTES = 16 << 20
-SECOND_NS = 10**9
 LONG_NAME = b"n" * 255
 BIG = bytes(random.Random(1).randbytes(3 * PAGE_SIZE + 17))
 
@@ -57,72 +56,17 @@ SAMPLE: dict[bytes, bytes | tuple[bytes] | None] = {
 }
 
 
-def needs(*capabilities: str) -> Callable[[Test], Test]:
-    """Mark a test of the suite that makes sense only with these class attributes true (``-x``: false)."""
-
-    def mark(test: Test) -> Test:
-        test.needs = capabilities  # type: ignore[attr-defined]
-        return test
-
-    return mark
-
-
-class TickingClock:
-    """A clock that moves by one second each time it is read."""
-
-    def __init__(self) -> None:
-        self.now_ns = 1_700_000_000 * SECOND_NS
-
-    def realtime_ns(self) -> int:
-        self.now_ns += SECOND_NS
-        return self.now_ns
-
-
-class FilesystemConformance:
-    """What every filesystem has to do. Subclass it with a ``filesystem`` fixture; switch off what it cannot."""
-
-    read_only = False
-    symlinks = True
-    hard_links = True
-    special_files = True
-    #: Attributes that the filesystem cannot keep (owners on FAT, everything on the host as another user).
-    keeps_mode = True
-    keeps_times = True
-    #: Names are compared byte by byte, and any byte but ``/`` and NUL may stand in them.
-    any_names = True
-
-    def __init_subclass__(cls) -> None:
-        """Take out the tests that do not apply, rather than have each of them report a skip."""
-        for name in dir(cls):
-            wanted = getattr(getattr(cls, name), "needs", ())
-            if any(getattr(cls, word.lstrip("-")) is word.startswith("-") for word in wanted):
-                setattr(cls, name, None)
+class FilesystemConformance(PosixTests, SharingTests, ModelTests):
+    """What every filesystem has to do. Subclass it with a ``filesystem`` fixture; switch off what it cannot
+    (`FilesystemSuite`)."""
 
     # --- fixtures --------------------------------------------------------------------------------------------
-
-    @pytest.fixture
-    def clock(self) -> TickingClock:
-        return TickingClock()
-
-    @pytest.fixture
-    def page_cache(self) -> PageCache:
-        ram = memoryview(mmap.mmap(-1, RAM_BYTES))
-        return PageCache(FrameAllocator(ram, 0), ram)
-
-    @pytest.fixture
-    def filesystem(self) -> Filesystem:
-        raise NotImplementedError("a conformance suite needs a `filesystem` fixture")
 
     @pytest.fixture
     def sample(self, filesystem: Filesystem) -> Inode:
         """The root of the sample tree."""
         if not self.read_only:
             plant(filesystem.root, self.sample_tree())
-        return filesystem.root
-
-    @pytest.fixture
-    def root(self, filesystem: Filesystem) -> Inode:
-        """The root of a writable filesystem."""
         return filesystem.root
 
     def sample_tree(self) -> dict[bytes, bytes | tuple[bytes] | None]:
@@ -375,14 +319,3 @@ def plant(root: Inode, tree: dict[bytes, bytes | tuple[bytes] | None]) -> None:
             inode = parent.create(name, S_IFREG | 0o644, 0, 0)
             if content:
                 assert inode.write(0, content) == len(content)
-
-
-def errno_of(call: Callable[[], object]) -> Errno | None:
-    """The errno that a call fails with; None if it does not fail."""
-    try:
-        call()
-    except KernelError as error:
-        return Errno(error.errno)
-    return None
-
-

@@ -122,6 +122,14 @@ class Mounted:
                     pending.append(path)
         return found
 
+    def clear(self) -> None:
+        """Remove everything."""
+        for path, (kind, _) in sorted(self.tree().items(), reverse=True):
+            if kind == S_IFDIR:
+                self.vfs.rmdir(self.actor, path)
+            else:
+                self.vfs.unlink(self.actor, path)
+
     def unmount(self) -> None:
         """Unmount: everything is on the medium afterwards."""
         self.vfs.unmount_all()

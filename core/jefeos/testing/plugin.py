@@ -26,7 +26,12 @@ import pytest
 if TYPE_CHECKING:
     from jefeos.api import System
 
-pytest.register_assert_rewrite("jefeos.testing.filesystems", "jefeos.testing.crash", "jefeos.testing.bounds")
+pytest.register_assert_rewrite(
+    *(
+        f"jefeos.testing.{name}"
+        for name in ("crash", "filesystems", "model_machine", "posix", "sharing", "suites", "volume_suite")
+    )
+)
 
 
 @pytest.fixture

@@ -113,10 +113,11 @@ class SlotFormat(VolumeFormat):
         self, volume: BufferCache, *, repair: bool, clock: Clock, progress: Progress = no_progress
     ) -> CheckReport:
         try:
-            self.newest(volume)
+            tree = self.newest(volume)[1]
         except CorruptError as error:
             return CheckReport((Problem("slots", str(error)),))
-        return CheckReport()
+        files, directories, used = _count(tree)
+        return CheckReport((), files, directories, used, volume.size_bytes // 2 - used)
 
     def describe(self, volume: BufferCache) -> dict[str, str | int]:
         return {"sequence": self.newest(volume)[0]}
@@ -145,3 +146,13 @@ class SlotFormat(VolumeFormat):
             return sequence, pickle.loads(data)
         except Exception as error:
             raise CorruptError(f"slot {sequence}: {error}") from None
+
+
+def _count(tree: Any) -> tuple[int, int, int]:
+    """Files, directories with the root, and bytes."""
+    (mode, _, _), contents = tree
+    if mode & S_IFMT != S_IFDIR:
+        return 1, 0, len(contents)
+    counts = [_count(child) for child in contents.values()]
+    files, directories, used = (sum(column) for column in zip(*counts, strict=True)) if counts else (0, 0, 0)
+    return files, directories + 1, used

@@ -25,6 +25,8 @@ class TestOverlayOnAnEmptyTree(FilesystemConformance):
 class TestOverlayOnTheSample(FilesystemConformance):
     """What stands below is read, changed and removed through the overlay."""
 
+    own_space = False  # removed pages that came from below are counted as given back: statfs is a guess here
+
     @pytest.fixture
     def filesystem(self, page_cache: PageCache, clock: TickingClock) -> Filesystem:
         lower = Tmpfs(page_cache, clock)
