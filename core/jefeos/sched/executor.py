@@ -9,7 +9,8 @@ One task's turn:
     look at `task.work`: death, stop, signals               --dies, stops--> next task
     put its state on the CPU, write the call's result
     engine.run() --SYSCALL--> on_syscall: the handler runs inside the engine's callback; the program goes on
-                 |               unless the call suspended or left work, then run() ends
+                 |               unless the call left work: then run() ends. If it suspended, the next task may
+                 |               go on inside of the same run (`jefeos.sched.switching`)
                  --#PF-----> on_page_fault: mapped and re-executed, or SIGSEGV/SIGBUS
                  --tick----> next task
 
@@ -23,7 +24,6 @@ exception in a handler is a bug in the kernel: it is logged with its trace and t
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,7 +41,8 @@ from jefeos.proc.signals import (
 )
 from jefeos.proc.task import Task, TaskState, Work
 from jefeos.sched.clock import VirtualClock
-from jefeos.sched.traps import CallCounts, Traps
+from jefeos.sched.switching import Switching
+from jefeos.sched.traps import CallCounts
 from jefeos.sched.wait import OUTSIDE, Interrupted, Park, Restart
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class ProgramReplaced(BaseException):
     """Raised through a task's coroutine by execve: the program it belonged to is gone."""
 
 
-class Executor(Traps):
+class Executor(Switching):
     """Runs tasks. ``current`` is the task being run, ``loaded`` the one whose state is on the CPU."""
 
     def __init__(self, kernel: Kernel) -> None:
@@ -78,6 +79,9 @@ class Executor(Traps):
         self._busy_ns = 0
         self._slice_since_ns = 0
         """Until when the running time slice is accounted for, at first when it began; 0 between slices."""
+        self._slice_began_ns = 0
+        self._deadline_ns = 0
+        self._inside = self._unbegun = False
         self._entries: Sequence[Entry] | Screen = []
         self._queued = False
         self._in_turn = False
@@ -85,6 +89,7 @@ class Executor(Traps):
         self._limited = self._clock is not None or not self.engine.ticks_are_precise
         """Time slices are counted in instructions: exact, and slower than a tick."""
         self.observed = kernel.tracer is not None or kernel.config.stats
+        self._may_switch = self.engine.switches_inside and not (self._limited or self.observed)
         self.engine.attach(
             syscall=self._observed_syscall if self.observed else self._syscall,
             page_fault=self._page_fault,
@@ -163,8 +168,8 @@ class Executor(Traps):
         pick = self.scheduler.pick
         clock = self._clock
         # In virtual time the end of a turn must not depend on how fast the host is: timers fire between turns.
-        now_ns = time.perf_counter_ns if clock is None else clock.monotonic_ns
-        deadline_ns = now_ns() + (BUDGET_NS if clock is None else VIRTUAL_SLICE)
+        now_ns = self.kernel.clock.monotonic_ns
+        self._deadline_ns = deadline_ns = now_ns() + (BUDGET_NS if clock is None else VIRTUAL_SLICE)
         try:
             if not self._limited:
                 self.engine.start_ticker(self.scheduler.tick_ms)
@@ -172,8 +177,9 @@ class Executor(Traps):
                 try:
                     self._run(task)
                 except Exception as bug:
-                    self._lost(task, bug)
+                    self._lost(self.current or task, bug)
                 except BaseException:  # the host's ^C: the task goes on if the system does
+                    task = self.current or task
                     if task.state is TaskState.RUNNABLE and task.coroutine is None:
                         self.scheduler.remove(task)  # it may have come just after its slice had ended
                         self.scheduler.add(task)
@@ -210,19 +216,24 @@ class Executor(Traps):
                 task.result = None
                 task.process.personality.set_result(engine, result)  # type: ignore[union-attr]
             task.syscall_number = -1
-            self._slice_since_ns = started_ns = clock.monotonic_ns()
+            self._slice_since_ns = self._slice_began_ns = clock.monotonic_ns()
             if not self._limited:
                 engine.run()
             else:
                 engine.run(VIRTUAL_SLICE)
                 if self._clock is not None:
                     self._clock.advance(engine.instructions_retired)
-            now_ns = clock.monotonic_ns()
-            unaccounted_ns = now_ns - self._slice_since_ns
-            self._slice_since_ns = 0
-            self._busy_ns += unaccounted_ns
-            task.process.usage.user_ns += unaccounted_ns
-            self.scheduler.charge(task, now_ns - started_ns)
+            # Another task may have been switched to meanwhile: see `jefeos.sched.switching`.
+            now_on = self.current
+            if self._unbegun:
+                self._unbegun = False
+                if now_on is None:
+                    return
+                task = now_on
+                continue
+            task = now_on
+            if self._slice_since_ns:
+                self._end_slice(task, clock.monotonic_ns())
             if task.coroutine is None and not task.work:  # its time slice is over
                 engine.flush_tlb()  # renews the engine's translation cache at its grown size
                 task.process.usage.involuntary_switches += 1
@@ -235,17 +246,24 @@ class Executor(Traps):
         """Something outside of any handler broke: take the task apart, whatever state it is in, and go on."""
         self._bug(task, error)
         self.current = None
+        self._unbegun = False
         try:
             self.kernel.lifecycle.finish(task)
         except Exception:
             self.kernel.log.exception("bug in the kernel: task %d could not be taken apart", task.tid)
 
     def _suspended(self, task: Task) -> bool:
-        """A call has just yielded ``task.token``. True if it goes on at once, False if the task is parked."""
+        """A call has just yielded ``task.token``. True if it goes on at once, False if the task is parked.
+
+        False too, with the token left, if the call wants to be outside of the callback and is not.
+        """
         token = task.token
-        task.token = None
         if token is OUTSIDE:
+            if self._inside:
+                return False
+            task.token = None
             return True
+        task.token = None
         task.process.usage.voluntary_switches += 1
         if isinstance(token, Park):
             task.park(token)

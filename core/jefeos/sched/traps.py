@@ -99,7 +99,12 @@ class Traps:
             self._bug(task, bug)
             return None
         task.syscall_number = number
-        return self._first_step(task, result)
+        value = self._first_step(task, result)
+        return value if task.coroutine is None else self._switch(task)
+
+    def _switch(self, task: Task) -> int | None:
+        """The call of ``task`` has suspended: None ends the run."""
+        return None
 
     def _first_step(self, task: Task, result: Any) -> int | None:
         """The handler gave a coroutine: drive it at once; most finish without waiting."""

@@ -32,6 +32,7 @@ MASK64: Final = (1 << 64) - 1
 _MAX_RAM_BYTES: Final = 1 << 32  # the library loads only 32 bits of CR3
 _NOWHERE: Final = -1
 _RIP: Final = int(Reg.RIP)
+_ALL_BUT_RIP: Final = tuple(register for register in Reg if register is not Reg.RIP)
 _FETCHABLE: Final = paging.PTE_PRESENT | paging.PTE_USER
 
 _UC_OF_REG: Final = {
@@ -87,6 +88,10 @@ class UnicornState(Engine):
         self._all_view = memoryview(self._all).cast("B").cast("Q")
         self._all_ids, self._all_places = batch(self._all, tuple(Reg))
         self._all_count = ctypes.c_int(REGISTER_COUNT)
+        self._rest = (ctypes.c_uint64 * len(_ALL_BUT_RIP))()
+        self._rest_view = memoryview(self._rest).cast("B").cast("Q")
+        self._rest_ids, self._rest_places = batch(self._rest, _ALL_BUT_RIP)
+        self._rest_count = ctypes.c_int(len(_ALL_BUT_RIP))
         self._cr3_id = ctypes.c_int(uc.UcReg.CR3)
         self._fpu = FpuAccess(lib, machine.handle)
         self._guard = CodeGuard(lib, machine.handle)
@@ -158,9 +163,10 @@ class UnicornState(Engine):
     def set_registers(self, values: list[int]) -> None:
         if len(values) != REGISTER_COUNT:
             raise UsageError(f"{REGISTER_COUNT} registers wanted, {len(values)} given")
-        for index, value in enumerate(values):
-            self._all_view[index] = value & MASK64
-        self._lib.write_batch(self._handle, self._all_ids, self._all_places, self._all_count)
+        for index, register in enumerate(_ALL_BUT_RIP):
+            self._rest_view[index] = values[register] & MASK64
+        self._lib.write_batch(self._handle, self._rest_ids, self._rest_places, self._rest_count)
+        self.set(Reg.RIP, values[Reg.RIP])  # the library's own way would not do inside a callback
 
     def get(self, register: int) -> int:
         place = self._places[register]
