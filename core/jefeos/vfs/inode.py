@@ -134,6 +134,9 @@ class Filesystem(ABC):
     read_only_reason: str = ""
     # False: lookups always ask the filesystem, as its names come and go without the Vfs knowing (procfs).
     cacheable_dentries: bool = True
+    # Names that differ only in what the filesystem does not tell apart (case, dots at the end) are one name: the Vfs
+    # asks `Inode.stored_name` how a name is spelled there, and keeps that spelling only.
+    folds_names: bool = False
     # What relatime and noatime look at: filesystems whose atimes nobody wants set this.
     no_access_times: bool = False
     block_size: int = PAGE_SIZE
@@ -276,6 +279,10 @@ class Inode(ABC):
     def lookup(self, name: bytes) -> Inode:
         """The entry ``name``. Raises ENOENT."""
         raise KernelError(Errno.ENOTDIR)
+
+    def stored_name(self, name: bytes) -> bytes:
+        """How the directory spells its entry ``name``, which exists (`Filesystem.folds_names`)."""
+        return name
 
     def readdir(self) -> Iterable[DirEntry]:
         """The entries, without ``.`` and ``..``, in an order that is stable while nothing changes."""

@@ -244,6 +244,8 @@ class Namespace:
                 raise KernelError(Errno.EINVAL)
             if target.inode is not None and is_below(old_directory.dentry, target):
                 raise KernelError(Errno.EINVAL if exchange else Errno.ENOTEMPTY)
+        if source is target and new_name != source.name and source.inode.fs.folds_names:
+            target = Dentry(new_name, new_directory.dentry, None)  # one name in two spellings: only that changes
         if source.inode is target.inode:
             return
         self._require_rename(task, old_directory, source.inode, new_directory, target.inode, exchange)

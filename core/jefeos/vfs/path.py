@@ -11,6 +11,9 @@ what they did not find (``inode`` None, a negative dentry). All mounts of a file
 ``special`` is what keeps lookup short: a dentry with it set (negative, symlink, mountpoint) sends the walk to
 the general code, all others are one dict access.
 
+Where several spellings are one name (``folds_names``, FAT), a dentry has the spelling of the filesystem; others find
+it by a lookup each time, and negative dentries are not kept.
+
 Dentries of filesystems with ``cacheable_dentries`` False are made anew by each lookup and never put among
 ``children``; they know their parent, so that ``..`` and getcwd work from inside such a filesystem.
 """
@@ -72,6 +75,12 @@ class Dentry:
             if error.errno != Errno.ENOENT:
                 raise
             inode = None
+        if directory.fs.folds_names:
+            if inode is None:
+                return Dentry(name, self, None)  # not kept: it would hide what is made under another spelling
+            name = directory.stored_name(name)
+            if name in self.children:
+                return self.children[name]
         child = Dentry(name, self, inode)
         if inode is not None and directory.watches is not None:
             inode.watches = directory.watches
@@ -85,6 +94,8 @@ class Dentry:
         """The name was just created. The cached negative dentry, if any, becomes it."""
         if self.inode is not None and self.inode.watches is not None:
             inode.watches = self.inode.watches
+        if inode.fs.folds_names and self.inode is not None:
+            name = self.inode.stored_name(name)
         child = self.children.get(name)
         if child is None:
             child = Dentry(name, self, inode)
@@ -104,6 +115,8 @@ class Dentry:
         """Renamed: what held this dentry follows it to its new place."""
         if self.parent is not None and self.parent.children.get(self.name) is self:
             del self.parent.children[self.name]
+        if new_parent.inode is not None and new_parent.inode.fs.folds_names:
+            new_name = new_parent.inode.stored_name(new_name)
         self.name = new_name
         self.parent = new_parent
         if self.inode is not None and new_parent.inode is not None and new_parent.inode.watches is not None:

@@ -1,0 +1,148 @@
+"""fsck: look at all of a volume's structures, and put right what can be without losing data.
+
+    boot sector and its copy     FATs against each other
+    every directory and file     its slots, its names, its chain (walk.py); each cluster belongs to one chain
+    what is left                 clusters in use that no chain has, FSInfo, dirty flags
+
+The first FAT in use counts. Every cluster is claimed by the first chain that has it, so the work is bounded by the
+volume's size, whatever its directories say. Nothing is written before everything was seen.
+
+Repairs: lost clusters become free (they are not kept as files); a chain that is longer than its file is cut; where
+one ends early, the file's size becomes what is there; of two files with one chain the second gets a copy of it; a name
+that cannot be is replaced by ``FSCK0000.REN``. Harmless is what costs only space, and the second name of a file that
+was being moved when the power went.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from jefeos.block.volume import CheckReport, Problem, Progress
+from jefeos.errors import CorruptError
+
+from jefeos_fs_fat32.geometry import HEAD_BYTES, Geometry
+from jefeos_fs_fat32.layout import FIRST_CLUSTER, INFO_UNKNOWN
+from jefeos_fs_fat32.table import PIECE, AllocationTable, Run
+from jefeos_fs_fat32.walk import Walk
+from jefeos_fs_fat32.writes import VolumeState
+
+if TYPE_CHECKING:
+    from jefeos.block.cache import BufferCache
+
+BACKUP_SECTOR: Final = 6
+COMPARE_BYTES: Final = 1 << 20
+
+
+def check(volume: BufferCache, *, repair: bool, progress: Progress) -> CheckReport:
+    """Look at all of it, and repair if asked to. Raises CorruptError for a volume whose geometry makes no sense."""
+    problems: list[Problem] = []
+    geometry = _boot_sector(volume, problems, repair)
+    table = AllocationTable(volume, geometry)
+    state = VolumeState(volume, geometry, table)
+    notes = ("it was not unmounted",) if state.was_dirty else ()
+    copies = _compare_fats(volume, geometry)
+    backup_differs = _backup_differs(volume, geometry)
+    walk = Walk(volume, geometry, table, progress)
+    walk.run()
+    lost, chains = _lost_clusters(table, walk.claimed)
+    source = geometry.active_fat + 1
+    problems += [Problem(f"FAT {number + 1}", f"differs from FAT {source}", True, repair) for number in copies]
+    if backup_differs:
+        problems.append(Problem("boot sector", "its copy is different", True, repair))
+    if lost:
+        count = sum(length for _, length in lost)
+        problems.append(Problem("FAT", f"{count} clusters in {chains} chains belong to no file", True, repair))
+    if repair:
+        table.release(lost)
+    problems += walk.finish(repair)
+    free = table.free_clusters
+    recorded = state.info.free_clusters if state.info is not None else INFO_UNKNOWN
+    if recorded not in (free, INFO_UNKNOWN):
+        problems.append(Problem("FSInfo", f"{recorded} free clusters, there are {free}", True, repair))
+    if repair:
+        if copies:
+            table.rewrite_all()
+        table.write_changes()
+        state.write_info()
+        if backup_differs:
+            volume.write(geometry.backup_sector * geometry.sector_bytes, volume.read(0, geometry.sector_bytes))
+        volume.order()
+        if state.was_dirty:
+            state.set_dirty(False)
+        volume.flush()
+    return CheckReport(
+        problems=tuple(problems),
+        files=walk.files,
+        directories=walk.directories,
+        used_bytes=(geometry.clusters - free) * geometry.cluster_bytes,
+        free_bytes=free * geometry.cluster_bytes,
+        notes=notes,
+    )
+
+
+def _boot_sector(volume: BufferCache, problems: list[Problem], repair: bool) -> Geometry:
+    """The geometry, from the copy if the boot sector itself is damaged."""
+    try:
+        return Geometry.read(volume)
+    except CorruptError as error:
+        if volume.size_bytes < (BACKUP_SECTOR + 1) * HEAD_BYTES:
+            raise
+        head = volume.read(BACKUP_SECTOR * HEAD_BYTES, HEAD_BYTES)
+        try:
+            geometry = Geometry.parse(head, volume.size_bytes)
+        except CorruptError:
+            raise error from None
+        if geometry.bits != 32 or geometry.sector_bytes != HEAD_BYTES or geometry.backup_sector != BACKUP_SECTOR:
+            raise
+        if repair:
+            volume.write(0, head)
+        problems.append(Problem("boot sector", f"{error}; its copy is good", False, repair))
+        return geometry
+
+
+def _backup_differs(volume: BufferCache, geometry: Geometry) -> bool:
+    """Whether the copy of the boot sector says something else than the boot sector (dirty flag apart)."""
+    if not geometry.backup_sector:
+        return False
+    heads = [
+        bytearray(volume.read(sector * geometry.sector_bytes, HEAD_BYTES)) for sector in (0, geometry.backup_sector)
+    ]
+    for head in heads:
+        head[geometry.state_offset] = 0
+    return heads[0] != heads[1]
+
+
+def _compare_fats(volume: BufferCache, geometry: Geometry) -> list[int]:
+    """The numbers of FATs that differ from the first one in use."""
+    first, *others = geometry.fats_in_use()
+    length = -(-(geometry.last_cluster + 1) * geometry.bits // 8)
+    different = []
+    for number in others:
+        for start in range(0, length, COMPARE_BYTES):
+            count = min(COMPARE_BYTES, length - start)
+            one = volume.read(geometry.fat_offset(first) + start, count)
+            if one != volume.read(geometry.fat_offset(number) + start, count):
+                different.append(number)
+                break
+    return sorted(different)
+
+
+def _lost_clusters(table: AllocationTable, claimed: bytearray) -> tuple[list[Run], int]:
+    """Clusters that are in use and belong to nothing, and in how many chains they are."""
+    lost: list[Run] = []
+    members: list[int] = []
+    for first in range(0, table.last + 1, PIECE):
+        used = table.usage(first)
+        if used == claimed[first : first + len(used)]:
+            continue
+        for cluster, (taken, claim) in enumerate(zip(used, claimed[first : first + len(used)], strict=True), first):
+            if not taken or claim or cluster < FIRST_CLUSTER or table.get(cluster) == table.bad:
+                continue
+            members.append(cluster)
+            if lost and sum(lost[-1]) == cluster:
+                lost[-1] = (lost[-1][0], lost[-1][1] + 1)
+            else:
+                lost.append((cluster, 1))
+    followers = {table.get(cluster) for cluster in members}
+    heads = sum(cluster not in followers for cluster in members)
+    return lost, max(heads, int(bool(members)))

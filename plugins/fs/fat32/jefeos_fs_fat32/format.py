@@ -1,0 +1,95 @@
+"""What the kernel and ``jefeos disk`` ask of FAT volumes (`jefeos.block.volume.VolumeFormat`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jefeos.block.sources import volume_type
+from jefeos.block.volume import CheckReport, FormatOptions, Progress, VolumeFormat, no_progress
+from jefeos.errors import CorruptError
+
+from jefeos_fs_fat32 import names
+from jefeos_fs_fat32.filesystem import FatFilesystem
+from jefeos_fs_fat32.geometry import Geometry
+from jefeos_fs_fat32.layout import SLOT_BYTES
+from jefeos_fs_fat32.slots import scan
+from jefeos_fs_fat32.table import AllocationTable
+from jefeos_fs_fat32.writes import is_dirty
+
+if TYPE_CHECKING:
+    from jefeos.block.cache import BufferCache
+    from jefeos.mm.pagecache import PageCache
+    from jefeos.vfs.fstype import FilesystemType
+    from jefeos.vfs.inode import Clock, Filesystem
+
+NO_LABEL = "NO NAME"
+
+
+class FatFormat(VolumeFormat):
+    """FAT12, FAT16 and FAT32: with long names (vfat), or with short ones only (msdos)."""
+
+    def __init__(self, *, long_names: bool = True) -> None:
+        self.long_names = long_names
+
+    def recognise(self, volume: BufferCache) -> bool:
+        try:
+            Geometry.read(volume)
+        except CorruptError:
+            return False
+        return True
+
+    def open(
+        self, volume: BufferCache, *, writable: bool, page_cache: PageCache | None, clock: Clock
+    ) -> Filesystem:
+        return FatFilesystem(
+            volume, writable=writable, clock=clock, page_cache=page_cache, long_names=self.long_names
+        )
+
+    def make(
+        self, volume: BufferCache, options: FormatOptions, clock: Clock, progress: Progress = no_progress
+    ) -> None:
+        from jefeos_fs_fat32.make import make
+
+        make(volume, options, clock, progress)
+
+    def check(
+        self, volume: BufferCache, *, repair: bool, clock: Clock, progress: Progress = no_progress
+    ) -> CheckReport:
+        from jefeos_fs_fat32.check import check
+
+        return check(volume, repair=repair, progress=progress)
+
+    def describe(self, volume: BufferCache) -> dict[str, str | int]:
+        geometry = Geometry.read(volume)
+        table = AllocationTable(volume, geometry)
+        serial = geometry.tail.serial
+        return {
+            "type": f"FAT{geometry.bits}",
+            "label": volume_label(volume, geometry, table),
+            "serial": f"{serial >> 16:04X}-{serial & 0xFFFF:04X}",
+            "cluster_bytes": geometry.cluster_bytes,
+            "clusters": geometry.clusters,
+            "size_bytes": geometry.sectors * geometry.sector_bytes,
+            "free_bytes": table.free_clusters * geometry.cluster_bytes,
+            "fats": geometry.fat_count,
+            "state": "dirty" if is_dirty(geometry, table) else "clean",
+        }
+
+
+def volume_label(volume: BufferCache, geometry: Geometry, table: AllocationTable) -> str:
+    """The label in the root directory, else the one in the boot sector. Empty if there is none."""
+    if geometry.bits == 32:
+        first, count = table.runs(geometry.root_cluster, geometry.clusters, "root directory")[0]
+        data = volume.read(geometry.offset_of(first), min(count * geometry.cluster_bytes, 1 << 21))
+    else:
+        data = volume.read(geometry.root_offset, geometry.root_entries * SLOT_BYTES)
+    label = geometry.tail.label
+    for slot in scan(data).labels:
+        label = data[slot * SLOT_BYTES : slot * SLOT_BYTES + 11]
+    text = label.rstrip(b" \0").decode(names.CODE_PAGE)
+    return "" if text == NO_LABEL else text
+
+
+def filesystem_types() -> list[FilesystemType]:
+    """vfat and msdos, as mount(2) knows them."""
+    return [volume_type("vfat", FatFormat()), volume_type("msdos", FatFormat(long_names=False))]
