@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 
 import pytest
-
 from jefeos.block.volume import FormatOptions
 from jefeos.testing.crash import check_crashes, record
 from jefeos.testing.operations import Abilities

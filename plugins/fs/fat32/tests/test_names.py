@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-
 from jefeos.block.cache import BufferCache
 from jefeos.block.volume import FormatOptions
 from jefeos.errors import Errno, KernelError
