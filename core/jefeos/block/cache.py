@@ -10,6 +10,11 @@ it was given to the device and flushed there. So a filesystem says "journal firs
 dirty page belongs to the epoch in which it was dirtied; epochs are written back oldest first, with a flush between
 them. A page of an older epoch that is written again forces the older epochs out beforehand.
 
+Large transfers go past the pages, straight between the caller's buffer and the device: a large read takes what is
+cached from the pages and the rest from the device, and caches nothing; a large write replaces whole pages on the device
+and drops them here, unless something older is still to be written ahead of it. So file data costs one copy and leaves
+the cache to metadata, and both ways see one content.
+
 A write that the device refuses keeps its pages dirty and fails the `flush` that met it (EIO); the next one tries again.
 Only whole pages are kept: a device whose end is inside of a page has a shorter last one.
 """
@@ -17,6 +22,7 @@ Only whole pages are kept: a device whose end is inside of a page has a shorter 
 from __future__ import annotations
 
 from collections import OrderedDict
+from itertools import islice
 from typing import Final
 
 from jefeos.block.device import BlockDevice
@@ -31,6 +37,10 @@ MOST_AHEAD: Final = 256
 """Pages read ahead: a first guess, doubled with each request in order, up to a mebibyte."""
 MOST_AT_ONCE: Final = 1 << 20
 """Bytes in one transfer to the device."""
+LARGE_BYTES: Final = 128 << 10
+"""From here on a read or write goes past the pages."""
+EVICTED_SHARE: Final = 16
+"""When there are too many pages, this part of the capacity is freed beyond what is needed, for the next ones."""
 
 Page = bytes | bytearray
 
@@ -81,12 +91,35 @@ class BufferCache:
                 pages.move_to_end(first)
             start = offset - first * PAGE_BYTES
             return bytes(page[start : start + length])
+        if length >= LARGE_BYTES:
+            return self._read_large(offset, length)
         self._fetch(first, last)
         pieces: list[Page] = [pages[number] for number in range(first, last + 1)]
         whole = b"".join(pieces)
         start = offset - first * PAGE_BYTES
         self._evict()
         return whole if not start and len(whole) == length else whole[start : start + length]
+
+    def _read_large(self, offset: int, length: int) -> bytes:
+        """Into one buffer: cached pages from here, the others from the device, and none of them is kept."""
+        pages = self._pages
+        first, stop = offset // PAGE_BYTES, (offset + length - 1) // PAGE_BYTES + 1
+        start = first * PAGE_BYTES
+        buffer = memoryview(bytearray(min(stop * PAGE_BYTES, self.size_bytes) - start))
+        number = first
+        while number < stop:
+            begin = number * PAGE_BYTES - start
+            page = pages.get(number)
+            if page is not None:
+                buffer[begin : begin + len(page)] = page
+                number += 1
+                continue
+            first_missing = number
+            while number < stop and number not in pages and (number - first_missing) * PAGE_BYTES < MOST_AT_ONCE:
+                number += 1
+            end = min(number * PAGE_BYTES - start, len(buffer))
+            self.device.read_into(first_missing * PAGE_BYTES // self.device.sector_bytes, buffer[begin:end])
+        return bytes(buffer[offset - start : offset - start + length])
 
     def _fetch(self, first: int, last: int) -> None:
         """Have the pages ``first`` to ``last`` in the cache, and perhaps more after them."""
@@ -133,6 +166,29 @@ class BufferCache:
         if self.device.read_only:
             raise KernelError(Errno.EROFS, f"{self.device.name} is read-only")
         view = memoryview(data).cast("B")
+        if length >= LARGE_BYTES and all(epoch == self._epoch for epoch in self._epochs):
+            self._write_large(offset, view)
+        else:
+            self._write_pages(offset, view)
+
+    def _write_large(self, offset: int, view: memoryview) -> None:
+        """The whole pages of it to the device, at once; nothing older is waiting to be written ahead of it."""
+        head = -offset % PAGE_BYTES
+        stop = (offset + len(view)) // PAGE_BYTES
+        first = (offset + head) // PAGE_BYTES
+        tail = stop * PAGE_BYTES - offset
+        self._write_pages(offset, view[:head])
+        for start in range(head, tail, MOST_AT_ONCE):
+            piece = view[start : min(start + MOST_AT_ONCE, tail)]
+            self.device.write((offset + start) // self.device.sector_bytes, piece)
+        of_now = self._epochs.setdefault(self._epoch, set())  # what comes after an `order` waits for this as well
+        for number in range(first, stop) if self._pages else ():
+            if self._pages.pop(number, None) is not None and self._dirty.pop(number, None) is not None:
+                of_now.discard(number)
+        self._write_pages(offset + tail, view[tail:])
+
+    def _write_pages(self, offset: int, view: memoryview) -> None:
+        length = len(view)
         done = 0
         while done < length:
             number, start = divmod(offset + done, PAGE_BYTES)
@@ -199,11 +255,12 @@ class BufferCache:
             del self._epochs[epoch]
 
     def _evict(self) -> None:
-        """Let the least recently used clean pages go."""
+        """Let the least recently used clean pages go, a batch at a time."""
         excess = len(self._pages) - self.capacity_pages
         if excess <= 0:
             return
-        for number in [number for number in self._pages if number not in self._dirty][:excess]:
+        clean = (number for number in self._pages if number not in self._dirty)
+        for number in list(islice(clean, excess + self.capacity_pages // EVICTED_SHARE)):
             del self._pages[number]
 
     def _check(self, offset: int, length: int) -> None:

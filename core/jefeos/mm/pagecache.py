@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 WORKING_SET_SHARE: Final = 64  # this part of all frames is left to the files that programs map, when memory ends …
 WORKING_SET_LEAST: Final = 32  # … and at least so many frames
+FILLED_AT_ONCE: Final = 4 * PAGE_SIZE  # from this much on a read takes missing pages from the source in one go …
+MOST_AT_ONCE: Final = 256  # … so many pages at most
 MAPPED_SHARE: Final = 8  # the part of their pages that goes at once before that
 
 class PageSource(Protocol):
@@ -46,6 +48,9 @@ class PageSource(Protocol):
 
     def read_page(self, index: int, page: memoryview) -> None:
         """Fill ``page`` (4096 zero bytes) with page ``index``, as far as the file goes. Raises KernelError."""
+
+    def read_pages(self, index: int, count: int) -> bytes:
+        """``count`` pages from ``index`` on, as far as the file goes. Raises KernelError."""
 
     def write_page(self, index: int, data: bytes) -> None:
         """Store a page; what lies past the end of the file is ignored. Raises KernelError."""
@@ -171,6 +176,13 @@ class FileMapping:
                 pieces.append(ZERO_PAGE[:count])
             else:
                 if pfn is None:
+                    if length >= FILLED_AT_ONCE:
+                        piece = self._fill_run(index, start + length >> PAGE_SHIFT)[start:]
+                        if piece:
+                            pieces.append(piece)
+                            offset += len(piece)
+                            length -= len(piece)
+                            continue
                     pfn = self._fill(index)
                 start += pfn << PAGE_SHIFT
                 # A copy, not a view: filling a later page may reclaim and reuse this one's frame.
@@ -178,6 +190,29 @@ class FileMapping:
             offset += count
             length -= count
         return b"".join(pieces)
+
+    def _fill_run(self, index: int, most: int) -> bytes:
+        """Read missing pages from ``index`` on in one go, at most ``most``, and keep them as far as there is memory.
+
+        Gives their contents: whole pages, none if the source has less. What is kept may be reclaimed for the next.
+        """
+        source, pages = self.source, self.pages
+        assert source is not None
+        count = 1
+        while count < min(most, MOST_AT_ONCE) and index + count not in pages:
+            count += 1
+        data = source.read_pages(index, count)
+        count = len(data) >> PAGE_SHIFT
+        try:
+            for number in range(count):
+                pfn = self._frames.alloc_raw()
+                address = pfn << PAGE_SHIFT
+                self._ram[address : address + PAGE_SIZE] = data[number << PAGE_SHIFT : number + 1 << PAGE_SHIFT]
+                pages[index + number] = pfn
+                self._cache.cached_pages += 1
+        except KernelError:
+            pass  # no memory to keep them in
+        return data[: count << PAGE_SHIFT]
 
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Change the pages and mark them dirty. Grows an int ``size_bytes``. Raises KernelError."""

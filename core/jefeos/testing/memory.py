@@ -135,6 +135,10 @@ class BytesSource:
         part = self.data[index * 4096 : (index + 1) * 4096]
         page[: len(part)] = part
 
+    def read_pages(self, index: int, count: int) -> bytes:
+        self.reads += range(index, index + count)
+        return bytes(self.data[index * 4096 : (index + count) * 4096])
+
     def write_page(self, index: int, data: bytes) -> None:
         self.writes.append(index)
         part = data[: max(0, len(self.data) - index * 4096)]

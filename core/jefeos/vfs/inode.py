@@ -355,6 +355,16 @@ class Inode(ABC):
         data = self.read_at(index * PAGE_SIZE, PAGE_SIZE)
         page[: len(data)] = data
 
+    def read_pages(self, index: int, count: int) -> bytes:
+        """The page cache asks for ``count`` pages at once; short at the end of the file."""
+        if type(self).read_page is Inode.read_page:
+            return self.read_at(index * PAGE_SIZE, count * PAGE_SIZE)
+        pages = bytearray(count * PAGE_SIZE)
+        with memoryview(pages) as view:
+            for number in range(count):
+                self.read_page(index + number, view[number * PAGE_SIZE : (number + 1) * PAGE_SIZE])
+        return bytes(pages)
+
     def write_page(self, index: int, data: bytes) -> None:
         """The page cache hands back a page dirtied through a shared mapping; the part inside the file counts."""
         offset = index * PAGE_SIZE
@@ -378,6 +388,8 @@ class Inode(ABC):
         available = self.size - offset
         if available <= 0:
             return b""
+        if self.fs.page_cache is None:  # nobody maps files there
+            return self.read_at(offset, min(count, available))
         mapping = self._mapping or self.mapping
         return mapping.read(offset, count if count < available else available)
 

@@ -12,7 +12,9 @@ from jefeos.block.device import BlockDevice
 from jefeos.block.faults import FaultyImage
 from jefeos.block.image import ImageDevice, create_image, open_image
 from jefeos.errors import KernelError
+from jefeos.testing.volumes import MemoryImage
 
+MIB = 1 << 20
 SIZE = 1000 * PAGE_BYTES + 1024
 
 
@@ -179,3 +181,50 @@ def test_a_bad_sector_ahead_does_not_fail_what_is_asked_for(tmp_path: Path) -> N
 def test_past_the_end_is_refused(offset: int, length: int) -> None:
     with pytest.raises(KernelError, match="ENXIO"):
         BufferCache(Counting()).read(offset, length)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_large_and_small_transfers_see_one_content(seed: int) -> None:
+    """Random reads, writes and lines between them, against the bytes that should be there."""
+    dice = random.Random(seed)
+    image = MemoryImage(3 * MIB + 512)
+    cache = BufferCache(ImageDevice(image), 2 * MIB)
+    model = bytearray(image.data)
+    for _ in range(300):
+        length = dice.choice((1, 100, 4096, 5000, 128 << 10, 200_000, MIB, 2 * MIB + 17))
+        offset = dice.randrange(len(model) - length + 1) // dice.choice((1, 512, 4096)) * dice.choice((1, 1, 512, 4096))
+        offset = min(offset, len(model) - length)
+        match dice.randrange(5):
+            case 0 | 1:
+                data = dice.randbytes(length)
+                cache.write(offset, data)
+                model[offset : offset + length] = data
+            case 2:
+                dice.choice((cache.order, cache.order, cache.write_back, cache.flush, cache.forget))()
+            case _:
+                assert cache.read(offset, length) == model[offset : offset + length]
+    cache.flush()
+    assert image.data == model
+    assert cache.dirty_bytes == 0
+
+
+def test_what_is_written_at_once_still_comes_before_what_is_ordered_after_it() -> None:
+    image = FaultyImage(MemoryImage(4 * MIB))
+    cache = BufferCache(ImageDevice(image))
+    cache.write(MIB, bytes(MIB))
+    cache.order()
+    cache.write(0, b"commit")
+    assert [entry.offset for entry in image.history] == [MIB], "large data goes to the device at once"
+    cache.flush()
+    assert [entry.offset if entry.data is not None else None for entry in image.history] == [MIB, None, 0, None]
+
+
+def test_large_data_waits_for_what_is_ordered_before_it() -> None:
+    image = FaultyImage(MemoryImage(4 * MIB))
+    cache = BufferCache(ImageDevice(image))
+    cache.write(0, b"first")
+    cache.order()
+    cache.write(MIB, bytes(MIB))
+    assert image.history == []
+    cache.flush()
+    assert [entry.offset if entry.data is not None else None for entry in image.history] == [0, None, MIB, None]

@@ -266,3 +266,35 @@ def test_info(memory, space):
     assert after.shared == PAGE
     assert after.available == after.free + PAGE
     mapping.release()
+
+
+def test_a_large_read_asks_the_source_for_runs(memory):
+    """Missing pages come in one request, cached ones are not asked for again, and the end of the file is whole."""
+    asked = []
+
+    class Source(BytesSource):
+        def read_pages(self, index, count):
+            asked.append((index, count))
+            return super().read_pages(index, count)
+
+    data = bytes(range(256)) * 16 * 300 + b"tail"
+    mapping = memory.page_cache.new_mapping(Source(data))
+    mapping.size_bytes = len(data)
+    mapping.read(4096 * 20, 10)
+    assert mapping.read(100, len(data)) == data[100:]
+    assert asked == [(0, 20), (21, 256), (277, 23)]
+    assert mapping.read(0, 1 << 24) == data
+    assert len(asked) == 3
+    mapping.release()
+
+
+def test_a_large_read_needs_no_memory(memory):
+    """With every frame taken it is read all the same, and not kept."""
+    data = bytes(range(256)) * 16 * 64
+    mapping = memory.page_cache.new_mapping(BytesSource(data))
+    mapping.size_bytes = len(data)
+    taken = memory.frames.alloc_many(memory.frames.free_count)
+    assert mapping.read(0, len(data)) == data
+    for pfn in taken:
+        memory.frames.unref(pfn)
+    mapping.release()
