@@ -95,7 +95,7 @@ class Extent:
     @property
     def clusters(self) -> int:
         """How many clusters its mapping pairs cover."""
-        return self.highest_vcn + 1 - self.lowest_vcn
+        return int(self.highest_vcn + 1 - self.lowest_vcn)
 
 
 def parse_attributes(data: bytes, offset: int, end: int) -> list[Attribute]:

@@ -14,4 +14,8 @@ JEFEOS_API = 1
 
 @hookimpl
 def jefeos_filesystems() -> list[FilesystemType]:
-    return []
+    from jefeos.block.sources import volume_type
+
+    from jefeos_fs_ntfs.format import NtfsFormat
+
+    return [volume_type("ntfs", NtfsFormat())]

@@ -7,7 +7,7 @@ the update sequence array behind the header. A block whose number differs was to
 from __future__ import annotations
 
 import struct
-from typing import Final
+from typing import Final, Self
 
 from jefeos.errors import CorruptError
 
@@ -102,7 +102,7 @@ class MftRecord:
         return attributes_offset(record_bytes) + sum([len(attribute.raw) for attribute in self.attributes]) + 8
 
     @classmethod
-    def parse(cls, number: int, data: bytes) -> MftRecord:
+    def parse(cls, number: int, data: bytes) -> Self:
         """Decode the record from its bytes on the medium. Raises CorruptError that names it."""
         what = f"MFT record {number}"
         data = apply_fixups(data, FILE_MAGIC, what)

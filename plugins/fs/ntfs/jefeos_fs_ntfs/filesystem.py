@@ -1,0 +1,192 @@
+"""The mounted filesystem: inodes by number, what is put off until a commit, statfs, sync and unmount.
+
+Inodes are kept by weak reference, so that a file is one object for as long as anybody holds it, and the last few
+thousand by a strong one. `changed` holds those whose times or sizes have to be written.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+from weakref import WeakValueDictionary
+
+from jefeos.errors import CorruptError, Errno, KernelError
+from jefeos.vfs.flags import S_IFDIR
+from jefeos.vfs.inode import Clock, Filesystem, FilesystemStat, Inode
+
+from jefeos_fs_ntfs import reparse
+from jefeos_fs_ntfs.directory import NtfsDirectory, new_index
+from jefeos_fs_ntfs.index_edit import replace
+from jefeos_fs_ntfs.inode import (
+    TICK_NS,
+    NtfsInode,
+    StreamInode,
+    describe,
+    index_entry,
+    make_name,
+    name_of,
+    reference_number,
+)
+from jefeos_fs_ntfs.layout import NAME_UNITS_MAX, MetaFile
+from jefeos_fs_ntfs.secure import default_security_id
+from jefeos_fs_ntfs.volume import Volume
+
+if TYPE_CHECKING:
+    from jefeos.mm.pagecache import PageCache
+
+NTFS_MAGIC_NUMBER: Final = 0x5346544E
+RECENT_INODES: Final = 2048
+STREAM_SHIFT: Final = 48
+
+
+class NtfsFilesystem(Filesystem):
+    """A volume, mounted. ``reason``: why it must not be written to; empty if it may."""
+
+    name = "ntfs"
+
+    def __init__(self, volume: Volume, clock: Clock, page_cache: PageCache | None, *, writable: bool,
+                 reason: str = "") -> None:
+        super().__init__(clock, page_cache)
+        self.volume = volume
+        self.read_only = not writable or bool(reason)
+        self.read_only_reason = reason if writable else ""
+        self.block_size = volume.geometry.cluster_bytes
+        self.changed: dict[NtfsInode, None] = {}
+        self.empty_index = new_index(volume.geometry.index_bytes, volume.geometry.cluster_bytes)
+        self._inodes: WeakValueDictionary[int, NtfsInode] = WeakValueDictionary()
+        self._streams: WeakValueDictionary[tuple[int, str], StreamInode] = WeakValueDictionary()
+        self._recent: deque[NtfsInode] = deque(maxlen=RECENT_INODES)
+        self._security_id = -1
+        volume.before_commit = self._flush_changed
+        root = self._load(MetaFile.ROOT)
+        if not isinstance(root, NtfsDirectory):
+            raise CorruptError("MFT record 5 is not a directory")
+        root.index.lookup(("", ""))
+        self._root = root
+
+    @property
+    def root(self) -> Inode:
+        return self._root
+
+    def now_ns(self) -> int:
+        """The time, as NTFS can store it."""
+        return self.clock.realtime_ns() // TICK_NS * TICK_NS
+
+    def require_writable(self) -> None:
+        """Raises KernelError(EROFS)."""
+        if self.read_only:
+            raise KernelError(Errno.EROFS, self.read_only_reason)
+
+    # -- inodes --
+
+    def inode(self, reference: int) -> NtfsInode:
+        """The file that a file reference means. Raises CorruptError."""
+        number = reference_number(reference)
+        inode = self._inodes.get(number)
+        if inode is None:
+            self.volume.mft.read_reference(reference)
+            inode = self._load(number)
+        elif inode.entry.base.sequence != reference >> 48 and reference >> 48:
+            raise CorruptError(f"MFT record {number}: a reference to it is out of date")
+        return inode
+
+    def _load(self, number: int) -> NtfsInode:
+        entry = self.volume.entry(number)
+        facts = describe(entry)
+        times = facts.pop("times")
+        inode = (NtfsDirectory if facts["kind"] == S_IFDIR and entry.is_directory else NtfsInode)(self, entry, **facts)
+        inode.btime_ns, inode.mtime_ns, inode.ctime_ns, inode.atime_ns = times
+        self.adopt(inode)
+        return inode
+
+    def adopt(self, inode: NtfsInode) -> None:
+        """A new file, or one that was just read."""
+        self._inodes[inode.ino] = inode
+        self._recent.append(inode)
+        if self.volume.needs_trimming:
+            self.volume.trim([other.index for other in list(self._inodes.values()) if isinstance(other, NtfsDirectory)])
+
+    def stream_inode(self, owner: NtfsInode, name: str) -> StreamInode:
+        """An alternate stream as a file."""
+        inode = self._streams.get((owner.ino, name))
+        if inode is None:
+            facts = describe(owner.entry)
+            facts.pop("times")
+            facts["size"] = owner.entry.stream(0x80, name).data_size
+            inode = self._streams[owner.ino, name] = StreamInode(self, owner.entry, **facts)
+            inode.stream_name = name
+            inode.mode = owner.mode
+            inode.ino = owner.ino | (len(self._streams) & 0x7FFF) << STREAM_SHIFT
+            inode.btime_ns, inode.mtime_ns = owner.btime_ns, owner.mtime_ns
+            inode.ctime_ns, inode.atime_ns = owner.ctime_ns, owner.atime_ns
+        return inode
+
+    def evict(self, inode: NtfsInode) -> None:
+        """No name and no open file is left."""
+        self.changed.pop(inode, None)
+        if inode.nlink or isinstance(inode, StreamInode):
+            return
+        if not self.read_only and inode.entry.base.in_use:
+            self.volume.run(self._release, inode)
+        self._inodes.pop(inode.ino, None)
+        self.volume.drop_entry(inode.ino)
+
+    def _release(self, inode: NtfsInode) -> None:
+        if inode.tag:
+            reparse.forget(self.volume, inode.tag, inode.entry.base.reference)
+        inode.entry.release()
+
+    # -- what is put off --
+
+    def _flush_changed(self) -> None:
+        """Before a commit: times and sizes to the records and directories."""
+        changed, self.changed = self.changed, {}
+        if changed:
+            self.volume.run(self._flush, list(changed))
+
+    def _flush(self, inodes: list[NtfsInode]) -> None:
+        for inode in inodes:
+            inode.flush()
+
+    def update_name(self, reference: int, value: bytes, summary: tuple[int, ...]) -> None:
+        """Bring the copy of a file's facts in its directory up to date."""
+        parent, namespace, name = name_of(value)
+        try:
+            directory = self.inode(parent)
+            if isinstance(directory, NtfsDirectory):
+                key = self.volume.collator.key(name)
+                replace(directory.index, key, index_entry(reference, make_name(parent, name, namespace, summary)))
+        except CorruptError:
+            return  # a damaged directory is no reason to lose what is right
+
+    def security_id(self) -> int:
+        """What new files get. Within an operation."""
+        if self._security_id < 0:
+            self.volume.transaction.on_failure(setattr, self, "_security_id", -1)
+            self._security_id = default_security_id(self.volume)
+        return self._security_id
+
+    # -- the whole --
+
+    def statfs(self) -> FilesystemStat:
+        volume = self.volume
+        clusters, free = volume.geometry.clusters, volume.clusters.free + volume.clusters.waiting_count
+        records = volume.mft.count
+        taken = volume.mft.bitmap.taken
+        possible = free * volume.geometry.cluster_bytes // volume.geometry.record_bytes
+        return FilesystemStat(NTFS_MAGIC_NUMBER, self.block_size, clusters, free, free, records + possible,
+                              records - taken + possible, NAME_UNITS_MAX, self.device)
+
+    def sync(self) -> None:
+        super().sync()
+        if not self.read_only:
+            self.volume.flush()
+
+    def unmount(self) -> None:
+        super().sync()
+        for inode in list(self._inodes.values()):
+            if inode._mapping is not None:
+                inode._mapping.release()
+                inode._mapping = None
+        if not self.read_only:
+            self.volume.close()

@@ -1,0 +1,109 @@
+"""NTFS as the kernel and ``jefeos disk`` find it: recognise, open, make, check, describe.
+
+A volume is opened for writing only when nothing on it waits for another system: a log that Windows has not finished, a
+hibernated Windows, or the mark that it was not unmounted. Our own journal of a mount that was cut off is finished first
+(`journal`); a volume that is only looked at is shown as it will be then (`overlay`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from jefeos.block.cache import BufferCache
+from jefeos.block.volume import CheckReport, FormatOptions, Progress, VolumeFormat, no_progress
+from jefeos.errors import Errno, KernelError
+
+from jefeos_fs_ntfs.boot import looks_like_ntfs, parse_geometry
+from jefeos_fs_ntfs.filesystem import NtfsFilesystem
+from jefeos_fs_ntfs.journal import Journal
+from jefeos_fs_ntfs.layout import BLOCK_BYTES, HIBERNATED_MAGIC, VolumeFlags
+from jefeos_fs_ntfs.overlay import OverlayDevice
+from jefeos_fs_ntfs.volume import Volume
+
+if TYPE_CHECKING:
+    from jefeos.mm.pagecache import PageCache
+    from jefeos.vfs.inode import Clock, Filesystem
+
+HIBERNATION_FILE: Final = b"hiberfil.sys"
+HIBERNATION_BYTES: Final = 4096
+
+
+class NtfsFormat(VolumeFormat):
+    """See the module's text."""
+
+    def recognise(self, volume: BufferCache) -> bool:
+        try:
+            return volume.size_bytes >= BLOCK_BYTES and looks_like_ntfs(volume.read(0, BLOCK_BYTES))
+        except KernelError:
+            return False
+
+    def open(self, volume: BufferCache, *, writable: bool, page_cache: PageCache | None, clock: Clock) -> Filesystem:
+        if volume.device.read_only:
+            writable = False
+        recovered = _recover(volume, writable=writable)
+        mounted = Volume(recovered)
+        reason = ""
+        state = mounted.journal.state()
+        if writable:
+            if state.live:
+                reason = f"{state.live}; run Windows, or fsck, first"
+            elif mounted.information().flags & VolumeFlags.DIRTY:
+                reason = "the volume was not unmounted cleanly; run fsck first"
+        filesystem = NtfsFilesystem(mounted, clock, page_cache, writable=writable, reason=reason)
+        if writable and not reason and _is_hibernated(filesystem):
+            filesystem.read_only, filesystem.read_only_reason = True, "Windows is hibernated on this volume"
+        if not filesystem.read_only:
+            mounted.journal.begin(empty=state.empty)
+        return filesystem
+
+    def make(self, volume: BufferCache, options: FormatOptions, clock: Clock, progress: Progress = no_progress) -> None:
+        from jefeos_fs_ntfs.make import make_ntfs
+
+        make_ntfs(volume, options, clock, progress)
+
+    def check(
+        self, volume: BufferCache, *, repair: bool, clock: Clock, progress: Progress = no_progress
+    ) -> CheckReport:
+        from jefeos_fs_ntfs.check import check_ntfs
+
+        return check_ntfs(_recover(volume, writable=repair), progress)
+
+    def describe(self, volume: BufferCache) -> dict[str, str | int]:
+        mounted = Volume(_recover(volume, writable=False))
+        information = mounted.information()
+        geometry = mounted.geometry
+        return {
+            "label": mounted.label,
+            "serial": f"{geometry.serial:016X}",
+            "version": f"{information.major_ver}.{information.minor_ver}",
+            "size_bytes": geometry.clusters * geometry.cluster_bytes,
+            "free_bytes": mounted.clusters.free * geometry.cluster_bytes,
+            "cluster_bytes": geometry.cluster_bytes,
+            "record_bytes": geometry.record_bytes,
+            "files": mounted.mft.bitmap.taken,
+            "state": "not unmounted cleanly" if information.flags & VolumeFlags.DIRTY else "clean",
+        }
+
+
+def _recover(volume: BufferCache, *, writable: bool) -> BufferCache:
+    """The volume with its journal finished: written there, or only seen so. Raises CorruptError."""
+    geometry = parse_geometry(volume.read(0, BLOCK_BYTES), volume.size_bytes)
+    journal = Journal(volume, geometry)
+    if not journal.half_bytes or not journal.state().ours:
+        return volume
+    if writable:
+        journal.recover()
+        return volume
+    blocks = journal.replay_blocks()
+    return BufferCache(OverlayDevice(volume, blocks), capacity_bytes=4 << 20) if blocks else volume
+
+
+def _is_hibernated(filesystem: NtfsFilesystem) -> bool:
+    """Whether Windows means to come back to what is in its memory."""
+    try:
+        inode = filesystem.root.lookup(HIBERNATION_FILE)
+        return inode.read_at(0, HIBERNATION_BYTES)[:4] in HIBERNATED_MAGIC
+    except KernelError as error:
+        if error.errno != Errno.ENOENT:
+            raise
+        return False

@@ -1,0 +1,309 @@
+"""Indexes: B-trees of names and of other keys, looked up and walked.
+
+    INDEX_ROOT in the record      [ k10 | k20 | END ]            children of k: what sorts before it
+                                    /     |     \\
+    blocks of INDEX_ALLOCATION   [k1-k9][k11-k19][k21-]          BITMAP: which blocks are taken
+
+A node is decoded once: its keys in a form that sorts as the collation rule says, its entries as bytes without child and
+flags, its children as VCNs. Every entry is in the tree once, in whatever node. Blocks are checked when they are read:
+their own VCN, bounds of entries, order of keys; a walk that meets a block twice, or a descent that is too deep, is a
+CorruptError. `index_edit` changes a tree.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from jefeos.errors import CorruptError
+
+from jefeos_fs_ntfs.layout import (
+    BLOCK_BYTES,
+    CHILD_VCN,
+    FILE_NAME,
+    INDEX_BLOCK,
+    INDEX_ENTRY,
+    INDEX_HEADER,
+    INDEX_ROOT,
+    INDX_MAGIC,
+    AttributeType,
+    Collation,
+    EntryFlags,
+)
+from jefeos_fs_ntfs.names import Collator, decode_units
+from jefeos_fs_ntfs.record import apply_fixups, next_update_number, protect
+
+if TYPE_CHECKING:
+    from jefeos_fs_ntfs.bitmap import Bitmap
+    from jefeos_fs_ntfs.entry import Entry
+    from jefeos_fs_ntfs.transaction import Block
+
+Key = Any
+DEPTH_MAX: Final = 24
+HAS_CHILD, END = int(EntryFlags.HAS_CHILD), int(EntryFlags.END)
+_NAME_OFFSET: Final = INDEX_ENTRY.size + FILE_NAME.size
+_NAME_LENGTH_OFFSET: Final = _NAME_OFFSET - 2
+_HEADER_OFFSET: Final = INDEX_BLOCK.size
+
+
+class Node:
+    """The root, or one block."""
+
+    __slots__ = ("children", "dead", "entries", "index", "keys", "update_number", "vcn")
+
+    def __init__(self, index: Index, vcn: int | None) -> None:
+        self.index = index
+        self.vcn = vcn
+        """None for the root."""
+        self.keys: list[Key] = []
+        self.entries: list[bytes] = []
+        """Without child: ``flags`` 0, ``length`` as long as they are."""
+        self.children: list[int] | None = None
+        """One more than entries; None in a leaf."""
+        self.update_number = 1
+        self.dead = False
+
+    @property
+    def used_bytes(self) -> int:
+        """What its entries take, the end entry included."""
+        size = sum([len(entry) for entry in self.entries]) + INDEX_ENTRY.size
+        return size if self.children is None else size + CHILD_VCN.size * len(self.children)
+
+    def pack_entries(self) -> bytes:
+        """The entries as they stand on the medium."""
+        if self.children is None:
+            return b"".join(self.entries) + INDEX_ENTRY.pack(0, INDEX_ENTRY.size, 0, END, 0)
+        pieces = []
+        for entry, child in zip(self.entries, self.children, strict=False):
+            length = len(entry) + CHILD_VCN.size
+            pieces.append(entry[:8] + length.to_bytes(2, "little") + entry[10:12] + b"\1\0" + entry[14:]
+                          + CHILD_VCN.pack(child))
+        pieces.append(INDEX_ENTRY.pack(0, INDEX_ENTRY.size + CHILD_VCN.size, 0, END | HAS_CHILD, 0))
+        pieces.append(CHILD_VCN.pack(self.children[-1]))
+        return b"".join(pieces)
+
+    # -- as a part of operations --
+
+    @property
+    def weight(self) -> int:
+        """Bytes that it adds to a commit."""
+        return int(self.index.block_bytes)
+
+    def snapshot(self) -> Any:
+        """Keys, entries and children."""
+        children = self.children
+        return self.keys.copy(), self.entries.copy(), children if children is None else children.copy(), self.dead
+
+    def restore(self, state: Any) -> None:
+        """Come back to a snapshot."""
+        self.keys, self.entries, self.children, self.dead = state
+
+    def blocks(self) -> list[Block]:
+        """The block; the root is in its file record."""
+        return [] if self.vcn is None or self.dead else self.index.pack_block(self)
+
+
+class Index:
+    """One index of a file: ``$I30`` of a directory, and those of the files in $Extend and of $Secure."""
+
+    def __init__(self, entry: Entry, name: str) -> None:
+        self.entry = entry
+        self.name = name
+        self.volume = entry.volume
+        self.nodes: dict[int, Node] = {}
+        self.bitmap: Bitmap | None = None
+        """Of blocks, once something was changed."""
+        attribute = entry.find(AttributeType.INDEX_ROOT, name)
+        if attribute is None:
+            raise CorruptError(f"{self}: there is no $INDEX_ROOT")
+        value = attribute.value
+        if len(value) < INDEX_ROOT.size + INDEX_HEADER.size:
+            raise CorruptError(f"{self}: $INDEX_ROOT has {len(value)} bytes")
+        self.indexed_type, self.collation, self.block_bytes, self.clusters_per_block = INDEX_ROOT.unpack_from(value)
+        block_bytes, cluster_bytes = self.block_bytes, self.volume.geometry.cluster_bytes
+        if block_bytes & (block_bytes - 1) or not BLOCK_BYTES <= block_bytes <= 1 << 16:
+            raise CorruptError(f"{self}: blocks of {block_bytes} bytes")
+        self.vcn_bytes = cluster_bytes if cluster_bytes <= block_bytes else BLOCK_BYTES
+        """What VCNs of this index count in."""
+        self.capacity = block_bytes - self._entries_offset
+        self.key_of = self._key_function()
+        self.root = Node(self, None)
+        self.load_root(value)
+
+    def load_root(self, value: bytes) -> None:
+        """Decode INDEX_ROOT. Raises CorruptError."""
+        self._parse(self.root, value, INDEX_ROOT.size)
+
+    # -- looking up --
+
+    def descend(self, key: Key) -> tuple[list[tuple[Node, int]], Node, int, bool]:
+        """Where ``key`` is or belongs: the nodes above with the child taken, the node, the position, and whether."""
+        node = self.root
+        path: list[tuple[Node, int]] = []
+        while True:
+            keys = node.keys
+            position = bisect_left(keys, key)
+            if position < len(keys) and keys[position] == key:
+                return path, node, position, True
+            if node.children is None:
+                return path, node, position, False
+            path.append((node, position))
+            if len(path) > DEPTH_MAX:
+                raise CorruptError(f"{self}: its tree is too deep")
+            node = self.node(node.children[position])
+
+    def lookup(self, key: Key) -> bytes | None:
+        """The entry of a key."""
+        _, node, position, found = self.descend(key)
+        return node.entries[position] if found else None
+
+    def walk(self) -> Iterator[tuple[Key, bytes]]:
+        """All keys with their entries, in order. Raises CorruptError."""
+        for node, position in self._walk(self.root, set(), 0):
+            yield node.keys[position], node.entries[position]
+
+    def _walk(self, node: Node, seen: set[int], depth: int) -> Iterator[tuple[Node, int]]:
+        if depth > DEPTH_MAX:
+            raise CorruptError(f"{self}: its tree is too deep")
+        for position in range(len(node.entries) + 1):
+            if node.children is not None:
+                child = node.children[position]
+                if child in seen:
+                    raise CorruptError(f"{self}: block {child} has two parents")
+                seen.add(child)
+                yield from self._walk(self.node(child), seen, depth + 1)
+            if position < len(node.entries):
+                yield node, position
+
+    @property
+    def is_empty(self) -> bool:
+        """No entry at all."""
+        return next(self.walk(), None) is None
+
+    def node(self, vcn: int) -> Node:
+        """A block, decoded. Raises CorruptError."""
+        node = self.nodes.get(vcn)
+        if node is None:
+            what = f"{self}: block {vcn}"
+            stream = self.entry.stream(AttributeType.INDEX_ALLOCATION, self.name)
+            offset = vcn * self.vcn_bytes
+            if vcn < 0 or offset + self.block_bytes > stream.data_size:
+                raise CorruptError(f"{what} is past the end")
+            data = apply_fixups(stream.read_raw(offset, self.block_bytes), INDX_MAGIC, what)
+            _, usa_offset, _, _, own_vcn = INDEX_BLOCK.unpack_from(data)
+            if own_vcn != vcn:
+                raise CorruptError(f"{what} says that it is block {own_vcn}")
+            node = Node(self, vcn)
+            node.update_number = int.from_bytes(data[usa_offset : usa_offset + 2], "little")
+            self._parse(node, data, _HEADER_OFFSET)
+            self.nodes[vcn] = node
+            self.volume.nodes_cached += 1
+        return node
+
+    def _parse(self, node: Node, data: bytes, start: int) -> None:
+        """Decode the entries behind the INDEX_HEADER at ``start``."""
+        first, length, _, _ = INDEX_HEADER.unpack_from(data, start)
+        offset, end = start + first, start + length
+        if first < INDEX_HEADER.size or first % 8 or end > len(data):
+            raise CorruptError(f"{self}: entries from {first} to {length} in a node")
+        keys: list[Key] = []
+        entries: list[bytes] = []
+        children: list[int] = []
+        unpack, size, key_of = INDEX_ENTRY.unpack_from, INDEX_ENTRY.size, self.key_of
+        while True:
+            if offset + size > end:
+                raise CorruptError(f"{self}: a node without an end entry")
+            _, length, key_length, entry_flags, _ = unpack(data, offset)
+            body = length - CHILD_VCN.size if entry_flags & HAS_CHILD else length
+            if body < size or length % 8 or offset + length > end:
+                raise CorruptError(f"{self}: an entry of {length} bytes")
+            if entry_flags & HAS_CHILD:
+                children += CHILD_VCN.unpack_from(data, offset + body)
+            if entry_flags & END:
+                break
+            if size + key_length > body:
+                raise CorruptError(f"{self}: a key of {key_length} bytes in an entry of {length}")
+            entry = data[offset : offset + body]
+            if entry_flags:
+                entry = entry[:8] + body.to_bytes(2, "little") + entry[10:12] + b"\0\0" + entry[14:]
+            keys.append(key_of(entry))
+            entries.append(entry)
+            offset += length
+        if children and len(children) != len(entries) + 1:
+            raise CorruptError(f"{self}: a node with {len(entries)} entries and {len(children)} children")
+        if any(keys[number] >= keys[number + 1] for number in range(len(keys) - 1)):
+            raise CorruptError(f"{self}: keys out of order")
+        node.keys, node.entries, node.children = keys, entries, children or None
+
+    # -- the bytes of a node --
+
+    @property
+    def _entries_offset(self) -> int:
+        """Where entries begin in a block that we write."""
+        return int(_HEADER_OFFSET + INDEX_HEADER.size + 2 * (self.block_bytes // BLOCK_BYTES + 1) + 7) & ~7
+
+    def pack_block(self, node: Node) -> list[Block]:
+        """A block for the medium."""
+        first = self._entries_offset
+        body = node.pack_entries()
+        if len(body) > self.capacity:
+            raise CorruptError(f"{self}: {len(body)} bytes do not fit a block")
+        node.update_number = next_update_number(node.update_number)
+        block = bytearray(self.block_bytes)
+        assert node.vcn is not None
+        INDEX_BLOCK.pack_into(block, 0, INDX_MAGIC, _HEADER_OFFSET + INDEX_HEADER.size,
+                              self.block_bytes // BLOCK_BYTES + 1, 0, node.vcn)
+        INDEX_HEADER.pack_into(block, _HEADER_OFFSET, first - _HEADER_OFFSET, first - _HEADER_OFFSET + len(body),
+                               self.block_bytes - _HEADER_OFFSET, int(node.children is not None))
+        block[first : first + len(body)] = body
+        protect(block, node.update_number)
+        stream = self.entry.stream(AttributeType.INDEX_ALLOCATION, self.name)
+        return stream.locate_data(node.vcn * self.vcn_bytes, bytes(block))
+
+    def pack_root(self) -> bytes:
+        """The value of INDEX_ROOT."""
+        body = self.root.pack_entries()
+        length = INDEX_HEADER.size + len(body)
+        return (INDEX_ROOT.pack(self.indexed_type, self.collation, self.block_bytes, self.clusters_per_block)
+                + INDEX_HEADER.pack(INDEX_HEADER.size, length, length, int(self.root.children is not None)) + body)
+
+    # -- collation --
+
+    def _key_function(self) -> Callable[[bytes], Key]:
+        match self.collation:
+            case Collation.FILE_NAME:
+                return _file_name_key(self.volume.collator, str(self))
+            case Collation.NTOFS_ULONG | Collation.NTOFS_ULONGS | Collation.NTOFS_SECURITY_HASH:
+                return _numbers_key
+            case _:
+                return _binary_key
+
+    def __str__(self) -> str:
+        return f"MFT record {self.entry.number}: index {self.name}"
+
+
+def _file_name_key(collator: Collator, what: str) -> Callable[[bytes], Key]:
+    upper = collator.upper
+
+    def key(entry: bytes) -> Key:
+        if len(entry) < _NAME_OFFSET or len(entry) < _NAME_OFFSET + 2 * entry[_NAME_LENGTH_OFFSET]:
+            raise CorruptError(f"{what}: a file name leaves its entry")
+        name = decode_units(entry[_NAME_OFFSET : _NAME_OFFSET + 2 * entry[_NAME_LENGTH_OFFSET]])
+        return upper(name), name
+
+    return key
+
+
+def view_key(entry: bytes) -> bytes:
+    """The key of an entry of a view index."""
+    return entry[INDEX_ENTRY.size : INDEX_ENTRY.size + int.from_bytes(entry[10:12], "little")]
+
+
+def _numbers_key(entry: bytes) -> Key:
+    key = view_key(entry)
+    return tuple([int.from_bytes(key[at : at + 4], "little") for at in range(0, len(key), 4)])
+
+
+def _binary_key(entry: bytes) -> Key:
+    return view_key(entry)
