@@ -39,3 +39,5 @@ class Interception:
 
     def packet(self, packet: Packet) -> None:
         """A whole packet for a foreign address."""
+        if packet.protocol == TCP:
+            self._stack.tcp.intercepted(packet, self.active[packet.interface.index])

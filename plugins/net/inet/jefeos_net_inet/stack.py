@@ -43,6 +43,8 @@ from jefeos_net_inet.loopback import LoopbackDevice
 from jefeos_net_inet.packets import Packet, Problem
 from jefeos_net_inet.routes import RoutingTable
 from jefeos_net_inet.settings import DEFAULTS, Settings
+from jefeos_net_inet.tcp import wire as tcp
+from jefeos_net_inet.tcp.below import TcpOverIp
 from jefeos_net_inet.timers import Timers
 from jefeos_net_inet.wire.ethernet import EtherType
 
@@ -77,6 +79,9 @@ class InetStack(NetworkStack):
         self.ipv4 = Ipv4(self)
         self.icmp4 = Icmp4(self)
         self.ipv4.protocols[icmp4.PROTOCOL] = self.icmp4.receive
+        self.tcp = TcpOverIp(self)
+        self.ipv4.protocols[tcp.PROTOCOL] = self.tcp.receive
+        self.icmp4.errors[tcp.PROTOCOL] = self.tcp.problem
         self.ether_types: dict[int, FrameHandler] = {
             EtherType.IPV4: self.ipv4.receive,
             EtherType.ARP: self.arp.receive,
@@ -152,6 +157,7 @@ class InetStack(NetworkStack):
 
     def device_writable(self, interface: InetInterface) -> None:
         """A device that was full has room again."""
+        self.tcp.writable()
 
     # --- addresses -------------------------------------------------------------------------------------------
 
@@ -275,7 +281,7 @@ class InetStack(NetworkStack):
     # --- sockets ---------------------------------------------------------------------------------------------
 
     def open_stream(self, family: int) -> StreamSocket:
-        raise KernelError(Errno.EPROTONOSUPPORT)
+        return self.tcp.layer.open(family)
 
     def open_datagram(self, family: int) -> DatagramSocket:
         raise KernelError(Errno.EPROTONOSUPPORT)
@@ -290,7 +296,7 @@ class InetStack(NetworkStack):
         raise KernelError(Errno.EPROTONOSUPPORT)
 
     def sockets(self) -> Iterable[SocketInfo]:
-        return ()
+        yield from self.tcp.layer.infos()
 
     def tap(self, interface: InetInterface, frame: bytes, *, outgoing: bool) -> None:
         """Show a frame to packet sockets. HOT while there are any."""
@@ -305,7 +311,7 @@ class InetStack(NetworkStack):
     # --- the rest --------------------------------------------------------------------------------------------
 
     def counters(self) -> Mapping[str, Mapping[str, int]]:
-        return self.counted
+        return {**self.counted, **self.tcp.layer.statistics()}
 
     @property
     def settings(self) -> Settings:
@@ -338,6 +344,7 @@ class InetStack(NetworkStack):
         raise KernelError(Errno.EPROTONOSUPPORT)
 
     def close(self) -> None:
+        self.tcp.close()
         self.ipv4.close()
         self.arp.close()
         self.addresses.close()

@@ -1,0 +1,12 @@
+"""TCP (RFC 9293), sans-I/O: packets and time come in by calls, packets go out by one (network.py).
+
+    layer.py       the whole: demultiplexing, listeners, resets, counters
+    socket.py      what users hold; tuning.py has its options, info.py what can be told of it, ports.py who has which
+    connection.py  one connection
+      sender.py    its sending half, with recovery.py, scoreboard.py, congestion.py, rto.py
+      receiver.py  its receiving half, with reassembly.py and bytequeue.py
+      arrival.py   what segments do to it           expiry.py     what time does to it; timers.py is one heap for all
+    listener.py    handshakes and SYN cookies       timewait.py   what remains of a connection
+    pending.py     connections for gateways         states.py     the table of states
+    wire.py, options.py  how segments look          below.py      its place in the stack
+"""

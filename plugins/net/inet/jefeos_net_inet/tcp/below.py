@@ -1,0 +1,174 @@
+"""TCP's place in the stack: its `Network` is IP, its timer the stack's, and what IP and ICMP have for it goes to
+the layer.
+
+    Ipv4, Ipv6 --Packet, Problem--> TcpOverIp --> TcpLayer --> TcpOverIp --path, transmit--> Ipv4, Ipv6
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from jefeos.errors import Errno, KernelError
+from jefeos.net.device import ETHERNET_HEADER_BYTES, Features, Offload
+
+from jefeos_net_inet.addresses import Kind
+from jefeos_net_inet.packets import Packet
+from jefeos_net_inet.tcp.layer import TcpLayer
+from jefeos_net_inet.tcp.network import Path
+from jefeos_net_inet.tcp.wire import (
+    CHECKSUM_OFFSET,
+    PROTOCOL,
+    partial_checksum,
+    quoted_ports_and_sequence,
+    seal,
+)
+from jefeos_net_inet.wire import ipv4
+from jefeos_net_inet.wire.icmp import Unreachable
+
+if TYPE_CHECKING:
+    from jefeos.net.address import Address
+    from jefeos.net.stack import Interceptor
+
+    from jefeos_net_inet.packets import Problem
+    from jefeos_net_inet.stack import InetStack
+
+LARGEST_PACKET: Final = 65_535
+IP_HEADER_BYTES: Final = {4: 20, 16: 40}
+
+
+class TcpOverIp:
+    """See the module's text."""
+
+    def __init__(self, stack: InetStack) -> None:
+        self._stack = stack
+        self._families: dict[int, Any] = {4: stack.ipv4, 16: getattr(stack, "ipv6", None)}
+        self._timer: Any = None
+        self._offloads: dict[tuple[int, int, int, bool], Offload] = {}
+        self.now_ns = stack.timers.now_ns
+        self.layer = TcpLayer(self, stack.settings)
+
+    # --- Network ----------------------------------------------------------------------------------------------
+
+    def path(self, destination: Address, source: Address, interface: int) -> Path:
+        family = self._families[len(destination)]
+        if family is None:
+            raise KernelError(Errno.ENETUNREACH)
+        path = family.path(destination, source, interface)
+        if path.kind is not Kind.HOST:
+            raise KernelError(Errno.ENETUNREACH)
+        whole = path.interface.device.features & Features.TSO
+        largest = LARGEST_PACKET if whole and path.mtu == path.interface.mtu else 0
+        return Path(path.source, path.mtu, path.interface.index, largest)
+
+    def send(
+        self,
+        source: Address,
+        destination: Address,
+        header: bytes,
+        payload: bytes | memoryview,
+        segment_bytes: int,
+        hop_limit: int,
+        traffic_class: int,
+        interface: int,
+    ) -> bool:
+        """HOT."""
+        family = self._families[len(source)]
+        try:
+            path = family.path(destination, source, interface)
+            offload = None
+            fills_in = path.interface.device.features & Features.TX_CHECKSUM
+            if fills_in or segment_bytes:
+                key = (len(source), len(header), segment_bytes, bool(fills_in))
+                offload = self._offloads.get(key) or self._offload(*key)
+            if fills_in:
+                header = partial_checksum(source, destination, header, len(payload), segment_bytes)
+            else:
+                header = seal(source, destination, header, payload)
+            return bool(family.send(
+                path, PROTOCOL, (header, payload), hop_limit=hop_limit, traffic_class=traffic_class,
+                dont_fragment=True, offload=offload,
+            ))  # fmt: skip
+        except KernelError:
+            return True  # it got lost, as on a wire: no way there, or longer than a path that just became narrower
+
+    def _offload(self, address_bytes: int, header_bytes: int, segment_bytes: int, fills_in: bool) -> Offload:
+        start = ETHERNET_HEADER_BYTES + IP_HEADER_BYTES[address_bytes]
+        place = (start, CHECKSUM_OFFSET) if fills_in else (0, 0)
+        offload = Offload(*place, segment_bytes, start + header_bytes if segment_bytes else 0)
+        if len(self._offloads) > 256:
+            self._offloads.clear()
+        self._offloads[address_bytes, header_bytes, segment_bytes, fills_in] = offload
+        return offload
+
+    def is_local(self, address: Address) -> bool:
+        return self._stack.addresses.is_ours(address)
+
+    def interface_index(self, name: str) -> int:
+        return self._stack.interface(name).index
+
+    def unreachable(
+        self, segment: bytes, source: Address, destination: Address, errno: int, interface: int
+    ) -> None:
+        stack = self._stack
+        code = Unreachable.HOST if errno == Errno.EHOSTUNREACH else Unreachable.NETWORK
+        if len(source) == 4:
+            whole = memoryview(
+                ipv4.emit(len(segment), 0, 0, ipv4.DONT_FRAGMENT, 64, PROTOCOL, source, destination) + segment
+            )
+            packet = Packet(
+                source, destination, PROTOCOL, whole[ipv4.HEADER_BYTES :], whole, 64, 0, stack.interface(interface),
+                Kind.OTHER, False, True, self.now_ns(),
+            )  # fmt: skip
+            stack.icmp4.unreachable(packet, code)
+
+    def random(self, count: int) -> bytes:
+        return self._stack.entropy.bytes(count)
+
+    def schedule(self, at_ns: int) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._stack.timers.later(max(at_ns - self.now_ns(), 0), self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        self.layer.run_timers(self.now_ns())
+
+    # --- from IP ----------------------------------------------------------------------------------------------
+
+    def receive(self, packet: Packet) -> None:
+        """A packet for one of our addresses. HOT."""
+        if packet.to_group or packet.kind is not Kind.HOST:
+            return
+        self.layer.segment_arrived(
+            packet.source, packet.destination, packet.payload, packet.received_ns, packet.checksum_good,
+            packet.interface.index,
+        )  # fmt: skip
+
+    def intercepted(self, packet: Packet, interceptor: Interceptor) -> None:
+        """A packet for a foreign address. HOT in a gateway."""
+        self.layer.segment_arrived(
+            packet.source, packet.destination, packet.payload, packet.received_ns, packet.checksum_good,
+            packet.interface.index, interceptor,
+        )  # fmt: skip
+
+    def problem(self, problem: Problem) -> None:
+        """An ICMP error about a segment of ours."""
+        quoted = quoted_ports_and_sequence(problem.payload)
+        if quoted is not None:
+            local_port, remote_port, sequence = quoted
+            self.layer.icmp_error(
+                problem.source, problem.destination, local_port, remote_port, sequence, problem.errno,
+                problem.is_hard, self.now_ns(), problem.info if problem.errno == Errno.EMSGSIZE else 0,
+            )  # fmt: skip
+
+    def writable(self) -> None:
+        """A device that was full has room."""
+        if self.layer.blocked:
+            self.layer.writable(self.now_ns())
+
+    def close(self) -> None:
+        """Abort everything and let go of the timer."""
+        self.layer.close()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
