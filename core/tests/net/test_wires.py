@@ -224,6 +224,8 @@ def test_checksums_are_the_sum_of_words() -> None:
     generator = random.Random(1)
     samples = [b"", b"\0", b"\0\0", b"\xff\xff", b"\xff\xff\xff\xff", b"\x01"]
     samples += [generator.randbytes(generator.randrange(100)) for _ in range(500)]
+    for length in (256, 257, 258, 511, 512, 513, 1460, 4097, 32_767, 65_535, 65_536, 100_001):
+        samples += [generator.randbytes(length), bytes(length), b"\xff" * length]
     for data in samples:
         total = sum(word for (word,) in struct.iter_unpack(">H", data + b"\0" * (len(data) & 1)))
         while total >> 16:
