@@ -113,8 +113,13 @@ class Interface(ABC):
         """EADDRNOTAVAIL."""
 
     @abstractmethod
-    def probe(self, address: Address, done: Callable[[bytes | None], None]) -> None:
-        """Ask the link whether somebody has an IPv4 address (RFC 5227); ``done`` gets the owner's MAC or None."""
+    def probe(
+        self, address: Address, done: Callable[[bytes | None], None], *, patience_ns: int | None = None
+    ) -> None:
+        """Ask the link whether somebody has an IPv4 address; ``done`` gets the owner's MAC or None.
+
+        ``patience_ns``: how long the three questions may take; None is RFC 5227's, three to six seconds.
+        """
 
 
 @frozen
@@ -222,6 +227,9 @@ class PendingStream(ABC):
 
 class Interceptor(ABC):
     """Takes what arrives on an interface for addresses that are not the stack's own, instead of forwarding it."""
+
+    proxied: frozenset[Address] = frozenset()
+    """Addresses on the link that it stands in for: ARP is answered for them."""
 
     @abstractmethod
     def stream(self, pending: PendingStream) -> None:

@@ -31,6 +31,8 @@ ETHER_TYPE_IPV4: Final = 0x0800
 BROADCAST_MAC: Final = b"\xff" * 6
 RTPROT_DHCP: Final = 16
 LEAST_MTU: Final = 576
+PROBE_PATIENCE_NS: Final = 300_000_000
+"""Shorter than RFC 5227 likes: a system should not boot for five seconds. Whoever is on the link answers in less."""
 
 
 class ClientService:
@@ -145,7 +147,9 @@ class ClientService:
 
     def _probe(self, address: bytes) -> None:
         self.interface.probe(
-            address, lambda owner: self._do(self.client.probed(owner, self._clock.monotonic_ns()))
+            address,
+            lambda owner: self._do(self.client.probed(owner, self._clock.monotonic_ns())),
+            patience_ns=PROBE_PATIENCE_NS,
         )
 
     def _bind(self, action: Bind) -> None:

@@ -43,6 +43,7 @@ class Probe:
     interface: InetInterface
     address: Address
     done: Callable[[bytes | None], None]
+    patience_ns: int | None = None
     sent: int = 0
     timer: Timer | None = None
 
@@ -80,7 +81,9 @@ class Arp:
             if kind is not Kind.OTHER:
                 self.malformed += 1
                 return
-        ours = book.kind4(packet.target, interface) is Kind.HOST
+        ours = book.kind4(packet.target, interface) is Kind.HOST or self._stack.interception.proxies(
+            interface, packet.target
+        )
         if packet.operation == Operation.REPLY:
             self.cache.answered(packet.sender, interface, packet.sender_mac)
         elif packet.operation == Operation.REQUEST:
@@ -132,9 +135,12 @@ class Arp:
 
     # --- probing ---------------------------------------------------------------------------------------------
 
-    def probe(self, interface: InetInterface, address: Address, done: Callable[[bytes | None], None]) -> None:
+    def probe(
+        self, interface: InetInterface, address: Address, done: Callable[[bytes | None], None],
+        patience_ns: int | None = None,
+    ) -> None:
         """Ask whether somebody has an address; see `Interface.probe`."""
-        probe = Probe(interface, address, done)
+        probe = Probe(interface, address, done, patience_ns)
         if len(self._probes) >= MOST_PROBES or interface.is_loopback or not interface.is_up:
             self._timers.soon(done, None)
             return
@@ -146,8 +152,10 @@ class Arp:
             self._finish(probe, None)
             return
         probe.sent += 1
-        spread_ns = self._stack.entropy.below(PROBE_SPREAD_MS) * 1_000_000
-        probe.timer = self._timers.later(PROBE_LEAST_NS + spread_ns, self._ask, probe)
+        wait_ns = PROBE_LEAST_NS + self._stack.entropy.below(PROBE_SPREAD_MS) * 1_000_000
+        if probe.patience_ns is not None:
+            wait_ns = probe.patience_ns // PROBE_COUNT
+        probe.timer = self._timers.later(wait_ns, self._ask, probe)
         self._send(probe.interface, ethernet.BROADCAST_MAC, ArpPacket(
             Operation.REQUEST, probe.interface.mac, ANY4, ethernet.NO_MAC, probe.address
         ))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from jefeos.net.address import Address
 from jefeos.net.stack import Interceptor
 
 from jefeos_net_inet.packets import Packet
@@ -36,6 +37,11 @@ class Interception:
     def wants(self, interface: InetInterface) -> bool:
         """Whether foreign packets of the interface are taken."""
         return interface.index in self.active
+
+    def proxies(self, interface: InetInterface, address: Address) -> bool:
+        """Whether the interceptor of the interface stands in for an address of the link."""
+        interceptor = self.active.get(interface.index)
+        return interceptor is not None and address in interceptor.proxied
 
     def packet(self, packet: Packet) -> None:
         """A whole packet for a foreign address."""

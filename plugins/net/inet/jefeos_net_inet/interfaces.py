@@ -130,8 +130,10 @@ class InetInterface(Interface):
     def remove_address(self, address: Address) -> None:
         self._stack.remove_address(self, address)
 
-    def probe(self, address: Address, done: Callable[[bytes | None], None]) -> None:
-        self._stack.arp.probe(self, address, done)
+    def probe(
+        self, address: Address, done: Callable[[bytes | None], None], *, patience_ns: int | None = None
+    ) -> None:
+        self._stack.arp.probe(self, address, done, patience_ns)
 
     # --- groups ----------------------------------------------------------------------------------------------
 

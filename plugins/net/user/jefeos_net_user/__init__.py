@@ -1,0 +1,1 @@
+"""The wire `user`: an embedded gateway to the host's network."""

@@ -1,0 +1,216 @@
+"""UDP and ICMP echo through the gateway.
+
+A guest's UDP port gets one socket of the host, for all its destinations; what comes back is let in only from where the
+guest has written to (RFC 4787: endpoint-independent mapping, address- and port-dependent filtering). Messages to the
+name server's address go to the host's own one. Mappings end after a minute without traffic, and their number is bounded: the
+one that was quiet for longest goes first.
+
+Echo requests go out by the host's ping sockets, which most Linux hosts give everybody (net.ipv4.ping_group_range); on
+the others they are lost, and the log says so once.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import struct
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+from attrs import define, field
+from jefeos.errors import KernelError
+from jefeos.net.address import SocketAddress
+from jefeos.net.checksum import checksum
+
+from jefeos_net_user.policy import NAME_SERVER, Policy, host_name_servers
+
+if TYPE_CHECKING:
+    from jefeos.net.stack import NetworkStack
+    from jefeos.sched.loop import KernelLoop
+
+IDLE_S: Final = 60.0
+SWEEP_S: Final = 10.0
+MOST_MAPPINGS: Final = 512
+MOST_PEERS: Final = 64
+DNS_PORT: Final = 53
+MOST_BYTES: Final = 65_535
+TURNS: Final = 64
+ECHO_REQUEST, ECHO_REPLY = 8, 0
+_ECHO: Final = struct.Struct(">BBHHH")
+
+
+@define(eq=False)
+class Mapping:
+    """A port of the guest and its socket on the host."""
+
+    guest: SocketAddress
+    host: socket.socket
+    used_s: float
+    peers: dict[tuple[str, int], SocketAddress] = field(factory=dict)
+    """The host's name of each destination, and the guest's."""
+
+
+@define(eq=False)
+class Ping:
+    """A guest's echo identifier and its ping socket."""
+
+    host: socket.socket
+    used_s: float
+    guest: bytes
+    destination: bytes
+    identifier: int
+
+
+class Datagrams:
+    """The mappings of a gateway."""
+
+    def __init__(self, stack: NetworkStack, loop: KernelLoop, policy: Policy, log: logging.Logger) -> None:
+        self._stack = stack
+        self._loop = loop
+        self._policy = policy
+        self._log = log
+        self._mappings: OrderedDict[SocketAddress, Mapping] = OrderedDict()
+        self._pings: OrderedDict[tuple[bytes, bytes, int], Ping] = OrderedDict()
+        self._told: set[str] = set()
+        self._timer = loop.call_later(SWEEP_S, self._sweep)
+
+    # --- UDP -----------------------------------------------------------------------------------------------
+
+    def datagram(self, source: SocketAddress, destination: SocketAddress, data: bytes) -> None:
+        """A message of a guest."""
+        target = self._target(destination)
+        if target is None:
+            return
+        mapping = self._mappings.get(source)
+        try:
+            if mapping is None:
+                mapping = self._map(source)
+            if len(mapping.peers) >= MOST_PEERS and target not in mapping.peers:
+                del mapping.peers[next(iter(mapping.peers))]
+            mapping.peers[target] = destination
+            mapping.used_s = self._loop.time()
+            self._mappings.move_to_end(source)
+            mapping.host.sendto(data, target)
+        except OSError as error:
+            self._log.debug("gateway: a message to %s is lost: %s", destination, error)
+
+    def _target(self, destination: SocketAddress) -> tuple[str, int] | None:
+        if destination.address == NAME_SERVER:
+            return self.name_server() if destination.port == DNS_PORT else None
+        address = self._policy.target(destination.address)
+        return (address, destination.port) if address is not None else None
+
+    def name_server(self) -> tuple[str, int] | None:
+        """Where questions go; None if the host has no server, or the policy says no."""
+        servers = [] if self._policy.restricted else host_name_servers()
+        if not servers:
+            self._tell_once("gateway: the host names no server in /etc/resolv.conf: guests get no answers")
+            return None
+        return servers[0], DNS_PORT
+
+    def _map(self, source: SocketAddress) -> Mapping:
+        while len(self._mappings) >= MOST_MAPPINGS:
+            self._unmap(next(iter(self._mappings)))
+        host = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        host.setblocking(False)
+        mapping = self._mappings[source] = Mapping(source, host, self._loop.time())
+        self._loop.add_reader(host, self._answered, mapping)
+        return mapping
+
+    def _answered(self, mapping: Mapping) -> None:
+        for _ in range(TURNS):
+            try:
+                data, peer = mapping.host.recvfrom(MOST_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:  # an ICMP error: UDP promises nothing
+                continue
+            origin = mapping.peers.get(peer)
+            if origin is None:
+                continue  # somebody the guest has not written to
+            mapping.used_s = self._loop.time()
+            try:
+                self._stack.send_as(origin, mapping.guest, data)
+            except KernelError:  # no way to the guest now
+                return
+
+    def _unmap(self, source: SocketAddress) -> None:
+        host = self._mappings.pop(source).host
+        self._loop.remove_reader(host)
+        host.close()
+
+    # --- ICMP ----------------------------------------------------------------------------------------------
+
+    def echo(self, source: bytes, destination: bytes, identifier: int, sequence: int, data: bytes) -> None:
+        """An echo request of a guest."""
+        address = self._policy.target(destination)
+        if address is None:
+            return
+        key = (source, destination, identifier)
+        ping = self._pings.get(key)
+        try:
+            if ping is None:
+                ping = self._open_ping(key)
+            head = _ECHO.pack(ECHO_REQUEST, 0, 0, identifier, sequence)
+            total = checksum(head + data)
+            ping.used_s = self._loop.time()
+            ping.host.sendto(_ECHO.pack(ECHO_REQUEST, 0, total, identifier, sequence) + data, (address, 0))
+        except OSError as error:
+            self._tell_once(f"gateway: echo requests are lost: {error.strerror or error} (net.ipv4.ping_group_range?)")
+
+    def _open_ping(self, key: tuple[bytes, bytes, int]) -> Ping:
+        while len(self._pings) >= MOST_MAPPINGS:
+            self._close_ping(next(iter(self._pings)))
+        host = socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP)
+        host.setblocking(False)
+        ping = self._pings[key] = Ping(host, self._loop.time(), *key)
+        self._loop.add_reader(host, self._echoed, ping)
+        return ping
+
+    def _echoed(self, ping: Ping) -> None:
+        for _ in range(TURNS):
+            try:
+                data = ping.host.recv(MOST_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue
+            if len(data) < _ECHO.size or data[0] != ECHO_REPLY:
+                continue
+            sequence = _ECHO.unpack_from(data)[4]
+            try:
+                self._stack.send_echo_reply_as(
+                    ping.destination, ping.guest, ping.identifier, sequence, data[_ECHO.size :]
+                )
+            except KernelError:
+                return
+
+    def _close_ping(self, key: tuple[bytes, bytes, int]) -> None:
+        host = self._pings.pop(key).host
+        self._loop.remove_reader(host)
+        host.close()
+
+    # --- the end -------------------------------------------------------------------------------------------
+
+    def _sweep(self) -> None:
+        limit_s = self._loop.time() - IDLE_S
+        for source in [source for source, mapping in self._mappings.items() if mapping.used_s < limit_s]:
+            self._unmap(source)
+        for key in [key for key, ping in self._pings.items() if ping.used_s < limit_s]:
+            self._close_ping(key)
+        self._timer = self._loop.call_later(SWEEP_S, self._sweep)
+
+    def close(self) -> None:
+        """Let go of every socket."""
+        self._timer.cancel()
+        for source in list(self._mappings):
+            self._unmap(source)
+        for key in list(self._pings):
+            self._close_ping(key)
+
+    def _tell_once(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self._log.warning("%s", text)
+
+
