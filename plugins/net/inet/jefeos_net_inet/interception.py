@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from jefeos.net.address import Address
+from jefeos.errors import CorruptError
+from jefeos.net.address import Address, SocketAddress
 from jefeos.net.stack import Interceptor
 
+from jefeos_net_inet import icmp4
 from jefeos_net_inet.packets import Packet
+from jefeos_net_inet.wire import icmp, icmpv6, udp
+from jefeos_net_inet.wire.icmp import Unreachable
 
 if TYPE_CHECKING:
     from jefeos_net_inet.interfaces import InetInterface
@@ -44,6 +48,54 @@ class Interception:
         return interceptor is not None and address in interceptor.proxied
 
     def packet(self, packet: Packet) -> None:
-        """A whole packet for a foreign address."""
-        if packet.protocol == TCP:
-            self._stack.tcp.intercepted(packet, self.active[packet.interface.index])
+        """A whole packet for a foreign address. HOT in a gateway."""
+        interceptor = self.active[packet.interface.index]
+        is_v4 = len(packet.source) == 4
+        if packet.to_group:
+            return
+        if packet.hop_limit <= 1:
+            (self._stack.icmp4 if is_v4 else self._stack.icmp6).time_exceeded(packet, 0)
+        elif packet.protocol == TCP:
+            self._stack.tcp.intercepted(packet, interceptor)
+        elif packet.protocol == udp.PROTOCOL:
+            self._datagram(packet, interceptor)
+        elif packet.protocol == (icmp4.PROTOCOL if is_v4 else icmpv6.PROTOCOL):
+            self._echo(packet, interceptor, is_v4)
+        elif is_v4:
+            self._stack.icmp4.unreachable(packet, Unreachable.NETWORK)
+        else:
+            self._stack.icmp6.unreachable(packet, icmpv6.Unreachable.NO_ROUTE)
+
+    def _datagram(self, packet: Packet, interceptor: Interceptor) -> None:
+        count = self._stack.udp.count_for(packet.source)
+        try:
+            header = udp.parse(packet.payload)
+        except CorruptError:
+            count["InErrors"] += 1
+            return
+        if not packet.checksum_good and not udp.verify(packet.payload, header, packet.source, packet.destination):
+            count["InCsumErrors"] += 1
+            count["InErrors"] += 1
+            return
+        count["InDatagrams"] += 1
+        interceptor.datagram(
+            SocketAddress(packet.source, header.source_port),
+            SocketAddress(packet.destination, header.destination_port),
+            bytes(packet.payload[udp.HEADER_BYTES : header.length_bytes]),
+        )
+
+    def _echo(self, packet: Packet, interceptor: Interceptor, is_v4: bool) -> None:
+        """Errors that quote what an interceptor sent go nowhere: it has no way to tell of them."""
+        try:
+            if is_v4:
+                message, wanted = icmp.parse(packet.payload), int(icmp.Type.ECHO)
+            else:
+                message = icmpv6.parse(packet.payload, packet.source, packet.destination)
+                wanted = int(icmpv6.Type.ECHO)
+        except CorruptError:
+            (self._stack.icmp4 if is_v4 else self._stack.icmp6).count["InErrors"] += 1
+            return
+        if message.kind == wanted and not message.code:
+            interceptor.echo(
+                packet.source, packet.destination, message.rest >> 16, message.rest & 0xFFFF, bytes(message.data)
+            )

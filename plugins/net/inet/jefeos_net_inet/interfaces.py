@@ -50,6 +50,7 @@ class InetInterface(Interface):
         """Whether the device has checked what it delivers."""
         self.groups: dict[Address, int] = {}
         """Multicast groups that are taken, with how many want each."""
+        self._vlan_filters: dict[int, set[bytes]] = {}
         self.dropped = 0
         """Frames that were malformed, of no known type, or found the queue full."""
         self._addresses: list[InterfaceAddress] = []
@@ -155,8 +156,14 @@ class InetInterface(Interface):
         self._set_filter()
         return True
 
+    def set_vlan_filter(self, number: int, macs: set[bytes]) -> None:
+        """Groups that a VLAN on this interface takes."""
+        self._vlan_filters[number] = macs
+        self._set_filter()
+
     def _set_filter(self) -> None:
-        self.device.set_multicast({ethernet.multicast_mac(group) for group in self.groups})
+        own = {ethernet.multicast_mac(group) for group in self.groups}
+        self.device.set_multicast(own.union(*self._vlan_filters.values()))
 
     # --- frames ----------------------------------------------------------------------------------------------
 
