@@ -4,8 +4,8 @@ The sum of big-endian words is the whole read as one number, modulo 2^16 - 1, si
 operation on a long integer instead of one for each word. The only difference: a sum of all ones comes out as 0. Both
 mean zero in ones' complement, but only a sum of nothing but zeros may stay 0: `ones_sum` keeps the two apart.
 
-Division is the slow part of it, so a long number is first folded: its upper half is added to its lower half, as often as
-there is more than a short one left.
+Division is the slow part of it, so a long number is first folded: its upper half is added to its lower half, as often
+as there is more than a short one left.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     ask(loop, entropy, server, name, type, timeout) -> dns.message.Message
 
-Against forged answers: each question has a random id and comes from a random port of its own; an answer counts only from
-the server's address and port, with our id and exactly our question. Anything else is passed over, and the wait goes on.
-A truncated answer is asked for again by TCP.
+Against forged answers: each question has a random id and comes from a random port of its own; an answer counts only
+from the server's address and port, with our id and exactly our question. Anything else is passed over, and the wait
+goes on. A truncated answer is asked for again by TCP.
 """
 
 from __future__ import annotations

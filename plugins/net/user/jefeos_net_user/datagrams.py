@@ -2,8 +2,8 @@
 
 A guest's UDP port gets one socket of the host, for all its destinations; what comes back is let in only from where the
 guest has written to (RFC 4787: endpoint-independent mapping, address- and port-dependent filtering). Messages to the
-name server's address go to the host's own one. Mappings end after a minute without traffic, and their number is bounded: the
-one that was quiet for longest goes first.
+name server's address go to the host's own one. Mappings end after a minute without traffic, and their
+number is bounded: the one that was quiet for longest goes first.
 
 Echo requests go out by the host's ping sockets, which most Linux hosts give everybody (net.ipv4.ping_group_range); on
 the others they are lost, and the log says so once.
