@@ -21,7 +21,7 @@ from jefeos.vfs.inode import DirEntry, Inode
 
 from jefeos_fs_fat32 import names
 from jefeos_fs_fat32.inode import Entry, FatInode
-from jefeos_fs_fat32.layout import SLOT_BYTES, Attribute, Slot
+from jefeos_fs_fat32.layout import IS_ARCHIVE, IS_DIRECTORY, SLOT_BYTES, Slot
 from jefeos_fs_fat32.slots import DOT, DOT_DOT, scan, set_cluster
 from jefeos_fs_fat32.slotspace import ROOT, Place, SlotSpace
 
@@ -71,7 +71,7 @@ class FatDirectory(FatInode):
     def _index(self, text: str, short: bytes, first: int, slot: int) -> Entry | None:
         """Add an entry to the index; None (it is not shown) if its names are others' already."""
         slots = self.slots
-        is_directory = bool(slots.data[slot * SLOT_BYTES + 11] & Attribute.DIRECTORY)
+        is_directory = bool(slots.data[slot * SLOT_BYTES + 11] & IS_DIRECTORY)
         slots.shorts.add(short)
         short_key = names.fold(names.short_text(short))
         text = _showable(text if self.fs.long_names else names.short_text(short).lower())
@@ -192,16 +192,17 @@ class FatDirectory(FatInode):
 
     def create(self, name: bytes, mode: int, uid: int, gid: int) -> Inode:
         text = self._prepare(name)
-        entry = self._add(text, self.fs.new_slot(Attribute.ARCHIVE))
+        slot = self.fs.new_slot(IS_ARCHIVE)
+        entry = self._add(text, slot)
         self.touch_modified()
-        return self.fs.make_inode(self, entry, is_new=True)
+        return self.fs.make_inode(self, entry, new=slot)
 
     def mkdir(self, name: bytes, mode: int, uid: int, gid: int) -> Inode:
         text = self._prepare(name)
         fs = self.fs
         runs = fs.allocate(1)
         cluster = runs[0][0]
-        slot = fs.new_slot(Attribute.DIRECTORY)
+        slot = fs.new_slot(IS_DIRECTORY)
         set_cluster(slot, cluster)
         dot, dot_dot = Slot.parse(slot.pack()), Slot.parse(slot.pack())
         dot.name, dot_dot.name = DOT, DOT_DOT
@@ -215,7 +216,7 @@ class FatDirectory(FatInode):
             raise
         self.nlink += 1
         self.touch_modified()
-        return fs.make_inode(self, entry, is_new=True)
+        return fs.make_inode(self, entry, new=slot)
 
     @property
     def number(self) -> int:

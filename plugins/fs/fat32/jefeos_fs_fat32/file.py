@@ -15,7 +15,7 @@ from jefeos.errors import CorruptError, Errno, KernelError
 from jefeos.vfs.flags import FALLOC_FL_KEEP_SIZE
 
 from jefeos_fs_fat32.inode import Entry, FatInode
-from jefeos_fs_fat32.layout import MOST_FILE_BYTES, Attribute, Slot
+from jefeos_fs_fat32.layout import IS_ARCHIVE, MOST_FILE_BYTES, Slot
 
 if TYPE_CHECKING:
     from jefeos_fs_fat32.directory import FatDirectory
@@ -231,7 +231,7 @@ class FatFile(FatInode):
 
     def touch_modified(self) -> None:
         super().touch_modified()
-        self.attributes |= Attribute.ARCHIVE
+        self.attributes |= IS_ARCHIVE
 
     # --- the end -----------------------------------------------------------------------------------------------------
 

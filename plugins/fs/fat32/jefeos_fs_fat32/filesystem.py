@@ -84,9 +84,10 @@ class FatFilesystem(Filesystem):
         self._last_ino += 1
         return self._last_ino
 
-    def make_inode(self, directory: FatDirectory, entry: Entry, *, is_new: bool = False) -> FatInode:
-        """The object for an entry that has none. Raises CorruptError for a directory that is inside of itself."""
-        slot = directory.slots.get(entry.slot)
+    def make_inode(self, directory: FatDirectory, entry: Entry, new: Slot | None = None) -> FatInode:
+        """The object for an entry that has none, or was just made as ``new`` says. Raises
+        CorruptError for a directory that is inside of itself."""
+        slot = new or directory.slots.get(entry.slot)
         if not entry.ino:
             entry.ino = self.next_ino()
         inode: FatInode
@@ -100,7 +101,7 @@ class FatFilesystem(Filesystem):
             inode = FatDirectory(self, entry.ino, directory, entry, slot)
         else:
             inode = FatFile(self, entry.ino, directory, entry, slot)
-        if is_new:
+        if new is not None:
             inode.batch = self.writes.number
         return inode
 

@@ -17,7 +17,7 @@ from jefeos.vfs.flags import S_IFDIR, S_IFMT, S_IFREG
 from jefeos.vfs.inode import Inode
 
 from jefeos_fs_fat32 import times
-from jefeos_fs_fat32.layout import Attribute, Slot
+from jefeos_fs_fat32.layout import IS_DIRECTORY, IS_READ_ONLY, Slot
 from jefeos_fs_fat32.slots import cluster_of, set_cluster
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ class FatInode(Inode):
     def __init__(
         self, fs: FatFilesystem, ino: int, directory: FatDirectory | None, entry: Entry | None, slot: Slot
     ) -> None:
-        kind = S_IFDIR if slot.attributes & Attribute.DIRECTORY else S_IFREG
-        mode = MODE & ~WRITE if slot.attributes & Attribute.READ_ONLY and kind == S_IFREG else MODE
+        kind = S_IFDIR if slot.attributes & IS_DIRECTORY else S_IFREG
+        mode = MODE & ~WRITE if slot.attributes & IS_READ_ONLY and kind == S_IFREG else MODE
         super().__init__(fs, ino, kind | mode, size=slot.size_bytes, time_ns=0)
         self.directory = directory
         """The parent; None for the root."""
@@ -127,9 +127,9 @@ class FatInode(Inode):
         if self.is_directory:  # the bit means something else there: Linux keeps such directories writable
             return
         self.mode = self.mode & S_IFMT | mode & (READ_AND_RUN | WRITE)
-        self.attributes &= ~Attribute.READ_ONLY
+        self.attributes &= ~IS_READ_ONLY
         if not mode & WRITE:
-            self.attributes |= Attribute.READ_ONLY
+            self.attributes |= IS_READ_ONLY
 
     def touch_accessed(self) -> None:
         if self.fs.read_only:

@@ -134,6 +134,12 @@ class Attribute(IntFlag):
     LONG_NAME_MASK = LONG_NAME | DIRECTORY | ARCHIVE
 
 
+IS_DIRECTORY: Final = int(Attribute.DIRECTORY)
+"""The same as plain numbers, for what is done for each entry."""
+IS_READ_ONLY: Final = int(Attribute.READ_ONLY)
+IS_ARCHIVE: Final = int(Attribute.ARCHIVE)
+
+
 class NameCase(IntFlag):
     """DIR_NTRes: Windows NT keeps a short name in lower case this way."""
 

@@ -62,7 +62,8 @@ class SlotSpace:
         self._changed: set[int] = set()
         self._split: list[Place] = []
         self._heads: list[Place] = []
-        self._lowest_free = 0
+        self._hints: dict[int, int] = {}
+        """For a number of slots: no so many are free in a row before this one."""
         self._old_tail: int | None = None
 
     def set_end(self, end: int) -> None:
@@ -113,7 +114,9 @@ class SlotSpace:
         for slot in range(first, last + 1):
             self.data[slot * SLOT_BYTES] = FREE_SLOT
         self.taken[first : last + 1] = bytes(last + 1 - first)
-        self._lowest_free = min(self._lowest_free, first)
+        for count, hint in self._hints.items():
+            if hint > first - count:
+                self._hints[count] = max(first - count, 0)
         self._mark(first, last)
 
     def remove_later(self, place: Place, short: bytes) -> None:
@@ -123,13 +126,12 @@ class SlotSpace:
 
     def find_room(self, count: int) -> int:
         """The first of ``count`` free slots in a row, growing the directory if need be. Raises ENOSPC."""
-        first = self.taken.find(bytes(count), self._lowest_free)
-        if count == 1:
-            self._lowest_free = first if first >= 0 else len(self.taken)
+        first = self.taken.find(bytes(count), self._hints.get(count, 0))
         if first < 0:
             first = len(self.taken.rstrip(b"\0"))
             while len(self.taken) < first + count:
                 self._grow()
+        self._hints[count] = first
         if self._old_tail is not None:
             self._clear_tail(self._old_tail)
         return first
