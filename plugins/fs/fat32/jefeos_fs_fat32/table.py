@@ -209,11 +209,6 @@ class AllocationTable:
             self._free = sum(self._used_piece(number).count(0) for number in range(len(self._used)))
         return self._free
 
-    @property
-    def known_free(self) -> int | None:
-        """The same, None as long as nobody needed to know."""
-        return self._free
-
     def suggest(self, next_free: int) -> None:
         """Where to look for free clusters first (a hint of the medium)."""
         if FIRST_CLUSTER <= next_free <= self.last:

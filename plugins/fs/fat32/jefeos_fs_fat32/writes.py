@@ -79,9 +79,11 @@ class VolumeState:
             self.table.write_changes()
 
     def write_info(self) -> None:
-        """Bring FSInfo up to date, if there is one and the count is known."""
-        free = self.table.known_free
-        if self.info is None or free is None or (free, self.table.next_free) == self._written:
+        """Bring FSInfo up to date, if there is one."""
+        if self.info is None:
+            return
+        free = self.table.free_clusters
+        if (free, self.table.next_free) == self._written:
             return
         self._written = self.info.free_clusters, self.info.next_free = free, self.table.next_free
         self.volume.write(self.geometry.info_sector * self.geometry.sector_bytes, self.info.pack())
