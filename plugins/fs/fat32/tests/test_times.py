@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from jefeos.block.volume import FormatOptions
 from jefeos.testing.mounted import mounted
 from jefeos.testing.volumes import TestClock, memory_volume
