@@ -360,6 +360,7 @@ static void signals(int count)
 static void hangups(int count)
 {
     int made = 0, hung = 0, status;
+    signal(SIGHUP, SIG_DFL); /* under nohup it is ignored, and whoever is hung up on would stay */
     for (int i = 0; i < count; i++) {
         int master = posix_openpt(O_RDWR | O_NOCTTY), ready[2];
         char name[100], byte;
