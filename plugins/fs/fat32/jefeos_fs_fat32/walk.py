@@ -144,7 +144,8 @@ class Walk:
                 fault = f"leads to cluster {cluster}"
                 break
             if claimed[cluster]:
-                fault, shared = f"runs into cluster {cluster} of another file", True
+                shared = not any(start <= cluster < start + count for start, count in runs)
+                fault = f"runs into cluster {cluster} of another file" if shared else f"comes back to cluster {cluster}"
                 break
             following = table.get(cluster)
             if not following or following == table.bad:
@@ -305,15 +306,14 @@ class Walk:
 
     def _copy(self, folder: Folder, found: Found, chain: Chain) -> bool:
         """Give a file clusters of its own, with the same contents, for those that it shares and those that it does not.
-        False if there is no room, or the chain does not go on as far as it should."""
+        False if there is no room, or the chain goes wrong further on."""
         slot = folder.entry(found.slot)
         geometry, table = self.geometry, self.table
         try:
             need = -(-slot.size_bytes // geometry.cluster_bytes)
             runs = table.runs(cluster_of(slot), need, found.text)
-            if sum(count for _, count in runs) < need:
-                return False
-            new = table.allocate(need)
+            found_clusters = sum(count for _, count in runs)
+            new = table.allocate(found_clusters)
         except KernelError as error:
             if error.errno not in (Errno.ENOSPC, Errno.EUCLEAN):
                 raise
@@ -326,7 +326,8 @@ class Walk:
                 for index in range(part):
                     piece = data[index * geometry.cluster_bytes : (index + 1) * geometry.cluster_bytes]
                     self.volume.write(geometry.offset_of(places.pop(0)), piece)
-        folder.edit(found.slot, cluster=new[0][0])
+        size = min(slot.size_bytes, found_clusters * geometry.cluster_bytes)
+        folder.edit(found.slot, cluster=new[0][0], size=size)
         table.release(chain.runs)
         return True
 

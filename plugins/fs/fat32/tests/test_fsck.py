@@ -1,0 +1,266 @@
+"""fsck: each kind of damage is found, put right as far as can be, and what is left is good to fsck.fat too."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from jefeos.block.cache import BufferCache
+from jefeos.block.volume import CheckReport, FormatOptions
+from jefeos.errors import CorruptError
+from jefeos.testing.mounted import mounted
+from jefeos.testing.volumes import MemoryImage, TestClock, image_volume, make_volume
+from jefeos.vfs.flags import S_IFDIR, S_IFREG
+from jefeos_fs_fat32.format import FatFormat
+from jefeos_fs_fat32.geometry import Geometry
+from jefeos_fs_fat32.layout import SLOT_BYTES, InfoSector, Slot
+from jefeos_fs_fat32.slots import cluster_of, scan, set_cluster
+from jefeos_fs_fat32.table import AllocationTable
+
+VARIANTS = {
+    "fat12": FormatOptions(variant="fat12", cluster_bytes=2048),
+    "fat16": FormatOptions(variant="fat16", cluster_bytes=512),
+    "fat32": FormatOptions(variant="fat32", cluster_bytes=512),
+}
+SIZE = 6 << 20
+TREE = {
+    b"/ONE": (S_IFREG, b"1" * 5000),
+    b"/TWO": (S_IFREG, b"2" * 7000),
+    b"/a long file name": (S_IFREG, b"3" * 100),
+    b"/FOLDER": (S_IFDIR, b""),
+    b"/FOLDER/INSIDE": (S_IFREG, b"4" * 3000),
+    b"/FOLDER/DEEPER": (S_IFDIR, b""),
+    b"/EMPTY": (S_IFREG, b""),
+}
+
+
+class Patient:
+    """A volume with `TREE` on it, and ways to damage it."""
+
+    def __init__(self, options: FormatOptions) -> None:
+        self.image: MemoryImage = make_volume(FatFormat(), SIZE, options)
+        with mounted(FatFormat(), self.volume) as here:
+            for path, (kind, contents) in TREE.items():
+                if kind == S_IFDIR:
+                    here.vfs.mkdir(here.actor, path, 0o755)
+                else:
+                    here.put(path, contents)
+        self.geometry = Geometry.read(self.volume)
+
+    @property
+    def volume(self) -> BufferCache:
+        return image_volume(self.image)
+
+    def check(self, *, repair: bool = False) -> CheckReport:
+        return FatFormat().check(self.volume, repair=repair, clock=TestClock())
+
+    def tree(self) -> dict[bytes, tuple[int, bytes]]:
+        with mounted(FatFormat(), self.volume, writable=False) as here:
+            return here.tree()
+
+    def slot(self, name: bytes) -> tuple[int, Slot]:
+        """Where the entry with that short name is, in the root or in FOLDER, and the entry."""
+        at = bytes(self.image.data).index(name.ljust(11), self.geometry.root_offset)
+        return at, Slot.parse(self.image.data, at)
+
+    def put(self, at: int, slot: Slot) -> None:
+        self.image.data[at : at + SLOT_BYTES] = slot.pack()
+
+    def link(self, cluster: int, value: int) -> None:
+        """Change an entry of both FATs."""
+        volume = self.volume
+        table = AllocationTable(volume, self.geometry)
+        table.set(cluster, value)
+        table.write_changes()
+        volume.flush()
+
+    def following(self, cluster: int) -> int:
+        return AllocationTable(self.volume, self.geometry).get(cluster)
+
+
+def lost_chain(patient: Patient) -> None:
+    at, slot = patient.slot(b"ONE")
+    slot.name = b"\xe5NE".ljust(11)
+    patient.put(at, slot)
+
+
+def size_too_large(patient: Patient) -> None:
+    at, slot = patient.slot(b"ONE")
+    slot.size_bytes = 50_000
+    patient.put(at, slot)
+
+
+def size_too_small(patient: Patient) -> None:
+    at, slot = patient.slot(b"TWO")
+    slot.size_bytes = 10
+    patient.put(at, slot)
+
+
+def chain_into_free(patient: Patient) -> None:
+    cluster = cluster_of(patient.slot(b"TWO")[1])
+    patient.link(cluster, patient.geometry.last_cluster - 5)
+
+
+def chain_out_of_range(patient: Patient) -> None:
+    patient.link(cluster_of(patient.slot(b"TWO")[1]), 1)
+
+
+def loop(patient: Patient) -> None:
+    cluster = cluster_of(patient.slot(b"TWO")[1])
+    patient.link(patient.following(cluster), cluster)
+
+
+def cross_link(patient: Patient) -> None:
+    one, two = (cluster_of(patient.slot(name)[1]) for name in (b"ONE", b"TWO"))
+    patient.link(two, patient.following(one))
+
+
+def same_start(patient: Patient) -> None:
+    at, slot = patient.slot(b"TWO")
+    set_cluster(slot, cluster_of(patient.slot(b"ONE")[1]))
+    slot.size_bytes = 5000
+    patient.put(at, slot)
+
+
+def fats_differ(patient: Patient) -> None:
+    patient.image.data[patient.geometry.fat_offset(1) + 40] ^= 0x55
+
+
+def bad_short_name(patient: Patient) -> None:
+    at, slot = patient.slot(b"ONE")
+    slot.name = b"O*E".ljust(11)
+    patient.put(at, slot)
+
+
+def same_name_twice(patient: Patient) -> None:
+    at, slot = patient.slot(b"TWO")
+    slot.name = b"ONE".ljust(11)
+    patient.put(at, slot)
+
+
+def orphaned_long_name(patient: Patient) -> None:
+    at, slot = patient.slot(b"ALONGF~1")
+    slot.name = b"OTHER".ljust(11)
+    patient.put(at, slot)
+
+
+def dot_dot_elsewhere(patient: Patient) -> None:
+    _, folder = patient.slot(b"DEEPER")
+    at = patient.geometry.offset_of(cluster_of(folder)) + SLOT_BYTES
+    slot = Slot.parse(patient.image.data, at)
+    set_cluster(slot, 77)
+    patient.put(at, slot)
+
+
+def directory_nowhere(patient: Patient) -> None:
+    at, slot = patient.slot(b"DEEPER")
+    set_cluster(slot, patient.geometry.last_cluster - 3)
+    patient.put(at, slot)
+
+
+def directory_twice(patient: Patient) -> None:
+    at, slot = patient.slot(b"DEEPER")
+    set_cluster(slot, cluster_of(patient.slot(b"FOLDER")[1]))
+    patient.put(at, slot)
+
+
+#: Damage: what the sentence about it says, and which paths of the tree are not as they were after the repair.
+DAMAGE: list[tuple[Callable[[Patient], None], str, set[bytes]]] = [
+    (lost_chain, "belong to no file", {b"/ONE"}),
+    (size_too_large, "its size is 50000", {b"/ONE"}),
+    (size_too_small, "more than its size of 10", {b"/TWO"}),
+    (chain_into_free, "free cluster", {b"/TWO"}),
+    (chain_out_of_range, "leads to cluster 1", {b"/TWO"}),
+    (loop, "comes back to cluster", {b"/TWO"}),
+    (cross_link, "of another file", {b"/TWO"}),
+    (same_start, "clusters of another name", {b"/TWO"}),
+    (fats_differ, "differs from FAT 1", set()),
+    (bad_short_name, "characters in its short name", {b"/ONE", b"/FSCK0000.REN"}),
+    (same_name_twice, "name of another file", {b"/TWO", b"/FSCK0000.REN"}),
+    (orphaned_long_name, "parts of long names", {b"/a long file name", b"/OTHER"}),
+    (dot_dot_elsewhere, "'..' leads elsewhere", set()),
+    (directory_nowhere, "none of its", {b"/FOLDER/DEEPER"}),
+    (directory_twice, "belongs to another file", {b"/FOLDER/DEEPER"}),
+]
+
+
+@pytest.fixture(params=VARIANTS)
+def patient(request: pytest.FixtureRequest) -> Patient:
+    return Patient(VARIANTS[request.param])
+
+
+@pytest.mark.parametrize(("damage", "sentence", "changed"), DAMAGE, ids=[case[0].__name__ for case in DAMAGE])
+def test_damage_is_found_and_repaired(
+    patient: Patient, damage: Callable[[Patient], None], sentence: str, changed: set[bytes], tmp_path: Path
+) -> None:
+    assert patient.check().problems == ()
+    damage(patient)
+    before = bytes(patient.image.data)
+    found = patient.check()
+    assert any(sentence in problem.what for problem in found.problems), found.problems
+    assert not any(problem.repaired for problem in found.problems)
+    assert patient.image.data == before
+    repaired = patient.check(repair=True)
+    assert repaired.clean, repaired.problems
+    assert patient.check().problems == ()
+    tree = patient.tree()
+    assert {path: tree[path] for path in TREE if path not in changed} == {
+        path: TREE[path] for path in TREE if path not in changed
+    }
+    assert tree.keys() <= TREE.keys() | changed
+    if shutil.which("fsck.fat"):
+        image = tmp_path / "image"
+        image.write_bytes(patient.image.data)
+        done = subprocess.run(["fsck.fat", "-n", image], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stdout
+
+
+def test_a_file_that_shares_clusters_gets_a_copy(patient: Patient) -> None:
+    same_start(patient)
+    patient.check(repair=True)
+    tree = patient.tree()
+    assert tree[b"/ONE"] == tree[b"/TWO"] == TREE[b"/ONE"]
+    with mounted(FatFormat(), patient.volume) as here:
+        here.write(b"/TWO", 0, b"only this one")
+        assert here.get(b"/ONE") == TREE[b"/ONE"][1]
+
+
+def test_a_wrong_count_in_fsinfo() -> None:
+    patient = Patient(VARIANTS["fat32"])
+    offset = patient.geometry.info_sector * patient.geometry.sector_bytes
+    info = InfoSector.parse(patient.image.data, offset)
+    info.free_clusters -= 100
+    patient.image.data[offset : offset + InfoSector.size] = info.pack()
+    (problem,) = patient.check().problems
+    assert (problem.where, problem.harmless) == ("FSInfo", True)
+    assert patient.check(repair=True).clean
+    assert patient.check().problems == ()
+
+
+def test_the_copy_of_a_damaged_boot_sector_is_used() -> None:
+    patient = Patient(VARIANTS["fat32"])
+    patient.image.data[:512] = bytes(512)
+    with pytest.raises(CorruptError):
+        Geometry.read(patient.volume)
+    assert [problem.where for problem in patient.check().problems] == ["boot sector", "boot sector"]
+    assert patient.check(repair=True).clean
+    assert patient.tree() == TREE
+
+
+def test_a_volume_that_was_not_unmounted_says_so(patient: Patient) -> None:
+    volume = patient.volume
+    filesystem = FatFormat().open(volume, writable=True, page_cache=None, clock=TestClock())
+    filesystem.root.create(b"NEW", S_IFREG | 0o644, 0, 0)
+    filesystem.sync()
+    assert FatFormat().describe(patient.volume)["state"] == "dirty"
+    assert patient.check().notes == ("it was not unmounted",)
+    assert patient.check().problems == ()
+    with mounted(FatFormat(), patient.volume) as here:  # which nobody has checked
+        here.put(b"/MORE", b"")
+    assert FatFormat().describe(patient.volume)["state"] == "dirty"
+    patient.check(repair=True)
+    assert FatFormat().describe(patient.volume)["state"] == "clean"
+    assert scan(b"").entries == []
