@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
+from jefeos.block.cache import BufferCache
 from jefeos.block.volume import CheckReport, Problem, no_progress
 from jefeos.errors import CorruptError, KernelError
 
@@ -25,20 +26,19 @@ from jefeos_fs_ntfs.check_names import NameCheck
 from jefeos_fs_ntfs.check_records import RecordScan
 from jefeos_fs_ntfs.check_security import SecurityCheck, check_upcase
 from jefeos_fs_ntfs.check_state import MOST_RANGES, Findings, differences, say_ranges
+from jefeos_fs_ntfs.journal import Journal
 from jefeos_fs_ntfs.layout import AttributeType, BootSector, MetaFile, VolumeFlags, VolumeInformation
 from jefeos_fs_ntfs.names import UPCASE_UNITS, Collator
+from jefeos_fs_ntfs.overlay import OverlayDevice
 from jefeos_fs_ntfs.record import MftRecord
 from jefeos_fs_ntfs.upcase import default_upcase
 
 if TYPE_CHECKING:
-    from jefeos.block.cache import BufferCache
     from jefeos.block.volume import Progress
 
     from jefeos_fs_ntfs.runs import Run
 
 CHUNK_BYTES: Final = 1 << 20
-BACKUP_PLACES: Final = (0, -1)
-"""The copy of the boot sector is in the last sector of the partition; some put it where the count ends."""
 
 
 @define
@@ -56,16 +56,14 @@ class Check:
     names: NameCheck | None = None
     cluster_stream: Stream | None = None
     record_stream: Stream | None = None
-    unmarked_clusters: bool = False
-    leaked_clusters: bool = False
-    wrong_records: bool = False
-    wrong_mirror: bool = False
+    dirty: bool = False
 
-    def run(self) -> None:
-        """Look at everything that can be looked at."""
+    def run(self, *, replay: bool = False) -> None:
+        """Look at everything that can be looked at. ``replay``: a live journal of ours may be written to its places."""
         if not self._check_boot():
             return
         assert self.geometry is not None
+        self._finish_journal(replay)
         try:
             self.reader = MftReader(self.volume, self.geometry)
         except KernelError as error:
@@ -89,6 +87,14 @@ class Check:
         elif MetaFile.ROOT not in scan.unreadable:
             self.findings.add("MFT record 5", "there is no root directory")
         SecurityCheck(reader, scan.nodes, self.findings).check()
+
+    @property
+    def needs_rebuilding(self) -> bool:
+        """There is something that the mounted driver has to put right."""
+        names = self.names
+        return names is not None and bool(
+            names.broken or names.lost or names.removed or names.wrong_link_counts
+        )
 
     @property
     def trustworthy(self) -> bool:
@@ -117,6 +123,21 @@ class Check:
             free_bytes=(total - used) * cluster_bytes,
             notes=tuple(self.notes),
         )
+
+    def _finish_journal(self, replay: bool) -> None:
+        """What a crash left in our journal counts as written."""
+        assert self.geometry is not None
+        try:
+            journal = Journal(self.volume, self.geometry)
+            if not journal.state().ours:
+                return
+            self.notes.append("the journal of a crash is replayed")
+            if replay:
+                journal.recover()
+            else:
+                self.volume = BufferCache(OverlayDevice(self.volume, journal.replay_blocks()))
+        except KernelError as error:
+            self.findings.add("$LogFile", f"its journal: {_text(error)}")
 
     # -- boot sector --
 
@@ -168,13 +189,11 @@ class Check:
             return
         count, ranges = differences(wanted, marked, 0)
         if count:
-            self.wrong_records = True
             self.findings.add("$MFT", f"records {say_ranges(ranges)} are in use, and free in its bitmap")
         count, ranges = differences(marked[: len(wanted)], wanted, 0)
         beyond = self.scan.reader.count
         ranges = [(first, length) for first, length in ranges if first < beyond]
         if count and ranges:
-            self.wrong_records = True
             self.findings.add("$MFT", f"records {say_ranges(ranges)} are free, and in use in its bitmap", harmless=True)
 
     def _check_cluster_bitmap(self) -> None:
@@ -206,11 +225,9 @@ class Check:
                 count, ranges = differences(theirs, ours, start * 8, MOST_RANGES - len(leaked))
                 leaked_count, leaked = leaked_count + count, leaked + ranges
         if unmarked_count:
-            self.unmarked_clusters = True
             what = f"{unmarked_count} clusters are in use by files, and free here: {say_ranges(unmarked)}"
             self.findings.add("$Bitmap", what)
         if leaked_count:
-            self.leaked_clusters = True
             what = f"{leaked_count} clusters are in use here, and by no file: {say_ranges(leaked)}"
             self.findings.add("$Bitmap", what, harmless=True)
 
@@ -241,7 +258,6 @@ class Check:
             if not same:
                 wrong.append(number)
         if wrong:
-            self.wrong_mirror = True
             shown = ", ".join(map(str, wrong[:MOST_RANGES]))
             self.findings.add("$MFTMirr", f"differs from $MFT in records {shown}", harmless=True)
 
@@ -256,6 +272,7 @@ class Check:
         if (information.major_ver, information.minor_ver) not in ((3, 1), (3, 0), (1, 2)):
             self.findings.add("$Volume", f"is of NTFS {information.major_ver}.{information.minor_ver}")
         if information.flags & VolumeFlags.DIRTY:
+            self.dirty = True
             self.notes.append("the volume is marked dirty: it was not unmounted")
 
     def _upcase(self) -> bytes:
@@ -269,13 +286,6 @@ class Check:
         before = len(self.findings.found)
         check_upcase(table, self.findings)
         return table if len(self.findings.found) == before else default_upcase()
-
-
-def check_ntfs(volume: BufferCache, progress: Progress = no_progress) -> CheckReport:
-    """Look at a volume and write nothing."""
-    check = Check(volume, progress)
-    check.run()
-    return check.report()
 
 
 def _unprotected(number: int, raw: bytes) -> tuple[object, ...]:

@@ -41,6 +41,11 @@ class NameCheck:
     """Directories whose index is to be built anew."""
     lost: list[Node] = Factory(list)
     """Files that no directory leads to, and whose own directory is not there."""
+    unsure: dict[int, list[tuple[int, bytes]]] = Factory(dict)
+    """Directory to its entries (reference, key) that lead to records which cannot be read."""
+    removed: list[Node] = Factory(list)
+    """Files without a name that do not miss one."""
+    wrong_link_counts: list[Node] = Factory(list)
     _maybe_incomplete: set[int] = Factory(set)
 
     def check(self, progress: Progress) -> None:
@@ -53,6 +58,10 @@ class NameCheck:
         progress(len(directories), len(directories))
         for node in self.nodes.values():
             self._check_names(node)
+            if node.link_count != len(node.names) and node.number not in self.unreadable:
+                what = f"its link count is {node.link_count}, and it has {len(node.names)} names"
+                self.findings.add(f"MFT record {node.number}", what)
+                self.wrong_link_counts.append(node)
         self._check_reachable(directories)
 
     def where(self, node: Node) -> str:
@@ -100,6 +109,7 @@ class NameCheck:
         if target is None or target.reference != reference:
             number = reference & REFERENCE_MASK
             if number in self.unreadable:
+                self.unsure.setdefault(node.number, []).append((reference, name.key))
                 return  # it is the file that is wrong
             self.findings.add(where, f"lists {shown}, which leads to record {number}: no such file is there")
             self._broken(node)
@@ -124,7 +134,11 @@ class NameCheck:
 
     def _check_names(self, node: Node) -> None:
         if not node.names:
-            if node.number >= MetaFile.FIRST_FREE and node.number not in self.unreadable:
+            if node.number >= MetaFile.FIRST_FREE and not node.link_count:
+                what = "was removed while it was open, and its space not given back"
+                self.findings.add(f"MFT record {node.number}", what, harmless=True)
+                self.removed.append(node)
+            elif node.number >= MetaFile.FIRST_FREE and node.number not in self.unreadable:
                 self.findings.add(f"MFT record {node.number}", "has no name", harmless=True)
                 self.lost.append(node)
             elif node.number < MetaFile.FIRST_FREE and node.number not in RESERVED_WITHOUT_NAME:
@@ -139,8 +153,7 @@ class NameCheck:
                     continue  # the directory is what is wrong, and that was said
                 where = f"MFT record {node.number}"
                 self.findings.add(where, f"is called {name.name!r} in a directory that is not there", harmless=True)
-                if not any(other.listed for other in node.names) and node not in self.lost:
-                    self.lost.append(node)
+                self.lost.append(node)
             elif parent.number not in self._maybe_incomplete:
                 self.findings.add(self.where(parent), f"does not list {name.name!r}, a name of record {node.number}")
                 self.broken.add(parent.number)
@@ -152,12 +165,13 @@ class NameCheck:
             way: dict[int, None] = {}
             number = node.number
             while number not in reached and number not in way:
-                way[number] = None
                 above = self.nodes.get(number)
                 if above is None or not above.names:
                     break  # said already
+                way[number] = None
                 number = above.names[0].parent & REFERENCE_MASK
             if number in way:
                 name = self.nodes[number].names[0].name
                 self.findings.add(f"MFT record {number}", f"the directory {name!r} is inside of itself")
+                self.lost.append(self.nodes[number])
             reached.update(way)

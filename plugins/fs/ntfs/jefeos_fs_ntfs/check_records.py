@@ -60,6 +60,8 @@ class RecordScan:
         self.extensions: dict[int, ExtensionRecord] = {}
         self.unreadable: set[int] = set()
         """Records that may hold something, and cannot be read."""
+        self.from_copy: set[int] = set()
+        """Records of which $MFTMirr had to be asked."""
         self.abandoned: list[ExtensionRecord] = []
         self.in_use = bytearray(-(-reader.count // 8))
         """What the bitmap of $MFT should say."""
@@ -84,10 +86,6 @@ class RecordScan:
                 self._check_list(node)
         self._check_extensions()
         self._check_split()
-        for node in self.nodes.values():
-            if node.link_count != len(node.names):
-                what = f"its link count is {node.link_count}, and it has {len(node.names)} names"
-                self.findings.add(f"MFT record {node.number}", what)
 
     # -- one record --
 
@@ -114,6 +112,7 @@ class RecordScan:
         if copy is None:
             self.unreadable.add(number)
         else:
+            self.from_copy.add(number)
             self._decoded(copy)
 
     def _decoded(self, record: MftRecord) -> None:

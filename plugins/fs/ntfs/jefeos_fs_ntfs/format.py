@@ -40,14 +40,14 @@ class NtfsFormat(VolumeFormat):
     def open(self, volume: BufferCache, *, writable: bool, page_cache: PageCache | None, clock: Clock) -> Filesystem:
         if volume.device.read_only:
             writable = False
-        recovered = _recover(volume, writable=writable)
-        mounted = Volume(recovered)
+        interrupted = _has_journal(volume)
+        mounted = Volume(_recover(volume, writable=writable))
         reason = ""
         state = mounted.journal.state()
         if writable:
             if state.live:
                 reason = f"{state.live}; run Windows, or fsck, first"
-            elif mounted.information().flags & VolumeFlags.DIRTY:
+            elif mounted.information().flags & VolumeFlags.DIRTY and not interrupted:
                 reason = "the volume was not unmounted cleanly; run fsck first"
         filesystem = NtfsFilesystem(mounted, clock, page_cache, writable=writable, reason=reason)
         if writable and not reason and _is_hibernated(filesystem):
@@ -64,9 +64,9 @@ class NtfsFormat(VolumeFormat):
     def check(
         self, volume: BufferCache, *, repair: bool, clock: Clock, progress: Progress = no_progress
     ) -> CheckReport:
-        from jefeos_fs_ntfs.check import check_ntfs
+        from jefeos_fs_ntfs.check_repair import check_and_repair
 
-        return check_ntfs(_recover(volume, writable=repair), progress)
+        return check_and_repair(volume, repair=repair, clock=clock, progress=progress)
 
     def describe(self, volume: BufferCache) -> dict[str, str | int]:
         mounted = Volume(_recover(volume, writable=False))
@@ -83,6 +83,12 @@ class NtfsFormat(VolumeFormat):
             "files": mounted.mft.bitmap.taken,
             "state": "not unmounted cleanly" if information.flags & VolumeFlags.DIRTY else "clean",
         }
+
+
+def _has_journal(volume: BufferCache) -> bool:
+    """Whether a mount of ours was cut off, after which the journal makes everything whole, whatever the mark says."""
+    journal = Journal(volume, parse_geometry(volume.read(0, BLOCK_BYTES), volume.size_bytes))
+    return bool(journal.half_bytes) and journal.state().ours
 
 
 def _recover(volume: BufferCache, *, writable: bool) -> BufferCache:

@@ -4,67 +4,20 @@ from __future__ import annotations
 
 import random
 import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from jefeos.block.volume import CheckReport, FormatOptions
-from jefeos.testing.volumes import MemoryImage, TestClock, image_volume
-from jefeos_fs_ntfs.boot import Geometry, parse_geometry
-from jefeos_fs_ntfs.check import check_ntfs
-from jefeos_fs_ntfs.check_mft import MftReader
 from jefeos_fs_ntfs.layout import AttributeType, MetaFile
-from jefeos_fs_ntfs.make import make_ntfs
-from jefeos_fs_ntfs.record import protect
+
+sys.path.insert(0, str(Path(__file__).parent))
+from ntfs_patient import Patient
 
 MIB = 1 << 20
 ImageMaker = Callable[..., Path]
 Mount = Callable[[Path], AbstractContextManager[Path]]
-
-
-class Patient:
-    """A new volume in memory, to be damaged."""
-
-    def __init__(self, size: int = 4 * MIB, cluster_bytes: int = 4096) -> None:
-        self.image = MemoryImage(size)
-        options = FormatOptions(cluster_bytes=cluster_bytes, entropy=random.Random(1).randbytes)
-        make_ntfs(image_volume(self.image), options, TestClock())
-        self.geometry: Geometry = parse_geometry(bytes(self.image.data[:512]), size)
-
-    def check(self) -> CheckReport:
-        return check_ntfs(image_volume(self.image))
-
-    def found(self) -> list[tuple[str, str]]:
-        return [(problem.where, problem.what) for problem in self.check().problems]
-
-    def stream(self, number: int, kind: AttributeType = AttributeType.DATA, name: str = "") -> int:
-        """Where a stream begins in the image."""
-        reader = MftReader(image_volume(self.image), self.geometry)
-        return reader.stream(number, kind, name).runs[0][0] * self.geometry.cluster_bytes
-
-    def record(self, number: int) -> int:
-        return self.geometry.mft_lcn * self.geometry.cluster_bytes + number * self.geometry.record_bytes
-
-    def edit(self, offset: int, length: int, change: Callable[[bytearray], None]) -> None:
-        """Change a record or index block beneath its fixups."""
-        block = bytearray(self.image.data[offset : offset + length])
-        usa = int.from_bytes(block[4:6], "little")
-        for index, end in enumerate(range(512, length + 1, 512), 1):
-            block[end - 2 : end] = block[usa + 2 * index : usa + 2 * index + 2]
-        change(block)
-        protect(block, 77)
-        self.image.data[offset : offset + length] = block
-
-    def edit_record(self, number: int, change: Callable[[bytearray], None]) -> None:
-        """The record, and its copy in $MFTMirr if it has one."""
-        self.edit(self.record(number), 1024, change)
-        if number < 4:
-            copy = self.geometry.mftmirr_lcn * self.geometry.cluster_bytes + number * 1024
-            self.image.data[copy : copy + 1024] = self.image.data[self.record(number) :][:1024]
-
-    def flip(self, offset: int, bit: int) -> None:
-        self.image.data[offset + bit // 8] ^= 1 << bit % 8
 
 
 @pytest.mark.parametrize("cluster_bytes", [512, 1024, 2048, 4096, 8192, 65536])
@@ -249,8 +202,10 @@ def test_dirty_is_a_note() -> None:
 def test_every_length_of_a_volume_that_was_cut() -> None:
     whole = bytes(Patient(MIB).image.data)
     for length in range(0, len(whole), 32768 + 512):
-        report = check_ntfs(image_volume(MemoryImage(whole[: length or 512])))
-        assert report.problems
+        patient = Patient(contents=whole)
+        del patient.image.data[length or 512 :]
+        patient.image.size_bytes = length or 512
+        assert patient.check().problems
 
 
 # --- volumes of others ----------------------------------------------------------------------------------------------
@@ -297,7 +252,6 @@ def test_volumes_worked_on_by_ntfs_3g_are_clean(
             file.write(b"end")
         files = len({path.stat().st_ino for path in folder.rglob("*") if not path.is_dir()})
         directories = sum(path.is_dir() for path in folder.rglob("*"))
-    data = image.read_bytes()
-    report = check_ntfs(image_volume(MemoryImage(data)))
+    report = Patient(contents=image.read_bytes()).check()
     assert not report.problems
     assert (report.files, report.directories) == (files + 3, directories + 1)
