@@ -1,0 +1,515 @@
+"""Our network stack on a tap device, the host's kernel at the other end. Run it inside a network namespace of its own:
+
+    unshare --net python host_scenarios.py NAME        prints "done" if the scenario NAME went as it should
+
+Ours is 10.9.8.2 and fd00:9::2, the host's end of the wire jefetap0 with 10.9.8.1 and fd00:9::1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from jefeos.errors import Errno, KernelError
+from jefeos.net.address import AF_INET, AF_INET6, ANY4, ANY6, SocketAddress, parse_address
+from jefeos.net.socket import Datagram, DatagramSocket
+from jefeos.net.stack import Interface, NetworkStack, Route
+from jefeos.net.wiredevice import WireDevice
+from jefeos.net.wires.lan import Lan
+from jefeos.sched.clock import Entropy, RealClock
+from jefeos.sched.loop import KernelLoop
+from jefeos_net_inet.plugin import jefeos_network_stack
+from jefeos_net_tap.port import open_tap
+
+TAP = "jefetap0"
+MAC = bytes.fromhex("525400123456")
+HOST4, OURS4 = parse_address("10.9.8.1"), parse_address("10.9.8.2")
+HOST6, OURS6 = parse_address("fd00:9::1"), parse_address("fd00:9::2")
+SIZES = (0, 1, 56, 1472, 1473, 4000, 20_000, 60_000)
+PATIENCE_S = 10.0
+IP_RECVTTL = 12
+
+
+class World:
+    """The namespace: the host's end, and our stack."""
+
+    def __init__(self, loop: KernelLoop, clock: RealClock) -> None:
+        self.loop = loop
+        self.clock = clock
+        self.port = open_tap(TAP, loop)
+        self.stack = self.new_stack()
+        self.interface: Interface = self.stack.add_device(WireDevice(self.port, MAC))
+
+    def new_stack(self) -> NetworkStack:
+        return jefeos_network_stack(self.loop, self.clock, Entropy(), logging.getLogger("scenario"))
+
+    async def set_up(self) -> None:
+        """Addresses at both ends."""
+        await self.run("ip", "link", "set", "lo", "up")
+        await self.run("ip", "addr", "add", "10.9.8.1/24", "dev", TAP)
+        await self.run("ip", "-6", "addr", "add", "fd00:9::1/64", "dev", TAP, "nodad")
+        await self.run("ip", "link", "set", TAP, "up")
+        self.stack.settings["net.ipv6.conf.all.dad_transmits"] = 0
+        self.interface.add_address(OURS4, 24)
+        self.interface.add_address(OURS6, 64)
+        self.interface.set_up(True)
+
+    async def run(self, *command: str, check: bool = True) -> str:
+        """A program of the host; its output."""
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        output, _ = await asyncio.wait_for(process.communicate(), 30)
+        text = output.decode()
+        if check:
+            assert process.returncode == 0, f"{command}: {text}"
+        return text
+
+    async def until(self, condition: Callable[[], object], what: str) -> None:
+        """Wait for something to become true."""
+        for _ in range(int(PATIENCE_S / 0.01)):
+            if condition():
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError(f"{what} did not happen in {PATIENCE_S} s")
+
+    async def receive(self, ours: DatagramSocket) -> Datagram:
+        """The next message of a socket of ours."""
+        got: list[Datagram] = []
+
+        def take() -> bool:
+            message = ours.receive_from()
+            if message is not None:
+                got.append(message)
+            return bool(got)
+
+        await self.until(take, "a message")
+        return got[0]
+
+    def close(self) -> None:
+        self.stack.close()
+        self.port.close()
+
+
+def host_socket(family: socket.AddressFamily, address: str, port: int = 0) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_DGRAM)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    made.bind((address, port))
+    made.setblocking(False)
+    return made
+
+
+# --- echoes -------------------------------------------------------------------------------------------------------
+
+
+async def the_host_pings_us(world: World) -> None:
+    """Small, fragmented and many; both families."""
+    for target in ("10.9.8.2", "fd00:9::2"):
+        for size, count in ((56, 3), (1472, 2), (8000, 3), (40_000, 2), (65_000, 2)):
+            output = await world.run(
+                "ping", "-n", "-c", str(count), "-i", "0.05", "-W", "5", "-s", str(size), target
+            )
+            assert f"{count} received, 0% packet loss" in output, output
+        output = await world.run("ping", "-n", "-q", "-c", "300", "-i", "0.002", "-W", "5", target)
+        assert "300 received, 0% packet loss" in output, output
+    local = next(one.address for one in world.interface.addresses if one.address[:2] == b"\xfe\x80")
+    output = await world.run(
+        "ping", "-n", "-c", "2", "-i", "0.05", f"{socket.inet_ntop(socket.AF_INET6, local)}%{TAP}"
+    )
+    assert "2 received" in output, output
+
+
+async def we_ping_the_host(world: World) -> None:
+    """By ping sockets, whole and in fragments."""
+    for family, kind, target in ((AF_INET, 8, HOST4), (AF_INET6, 128, HOST6)):
+        ours = world.stack.open_ping(family)
+        for sequence, size in enumerate(SIZES):
+            data = (
+                bytes((kind, 0, 0, 0, 0, 0))
+                + sequence.to_bytes(2, "big")
+                + bytes(index & 255 for index in range(size))
+            )
+            assert ours.send_to(data, SocketAddress(target, 0)) == len(data)
+            answer = await world.receive(ours)
+            assert answer.data[0] == (0 if family == AF_INET else 129)
+            assert answer.data[4:6] == ours.local.port.to_bytes(2, "big")
+            assert answer.data[6:] == data[6:] and answer.source.address == target
+        ours.close()
+
+
+# --- UDP ----------------------------------------------------------------------------------------------------------
+
+
+async def messages_go_both_ways(world: World) -> None:
+    """Every size, both families, and an IPv4 peer of a dual-stack socket."""
+    dual = world.stack.open_datagram(AF_INET6)
+    dual.set_option("so_rcvbuf", 1 << 20)
+    dual.bind(SocketAddress(ANY6, 7000))
+    for family, theirs, ours in (
+        (socket.AF_INET, "10.9.8.1", "10.9.8.2"),
+        (socket.AF_INET6, "fd00:9::1", "fd00:9::2"),
+    ):
+        host = host_socket(family, theirs, 7001)
+        for size in SIZES:
+            data = bytes((size + index) & 255 for index in range(size))
+            host.sendto(data, (ours, 7000))
+            message = await world.receive(dual)
+            assert message.data == data and message.source.port == 7001
+            assert message.destination == parse_address(ours)
+            dual.send_to(data, message.source)
+            back, where = await world.loop.sock_recvfrom(host, 65_536)
+            assert back == data and where[:2] == (ours, 7000), (size, where)
+        host.close()
+    dual.close()
+
+
+async def header_fields_arrive(world: World) -> None:
+    """TTL, TOS and their like, in both directions."""
+    host = host_socket(socket.AF_INET, "10.9.8.1")
+    host.setsockopt(socket.SOL_IP, IP_RECVTTL, 1)
+    host.setsockopt(socket.SOL_IP, socket.IP_RECVTOS, 1)
+    host.setsockopt(socket.SOL_IP, socket.IP_TTL, 9)
+    host.setsockopt(socket.SOL_IP, socket.IP_TOS, 0x10)
+    ours = world.stack.open_datagram(AF_INET)
+    ours.set_option("ip_ttl", 33)
+    ours.set_option("ip_tos", 0x28)
+    where = SocketAddress(HOST4, host.getsockname()[1])
+    for ancillary, expected in (({}, (33, 0x28)), ({"ttl": 44, "tos": 0x20}, (44, 0x20))):
+        ours.send_to(b"x", where, ancillary)
+        for _ in range(500):
+            try:
+                _, controls, _, name = host.recvmsg(100, 200)
+                break
+            except BlockingIOError:
+                await asyncio.sleep(0.01)
+        values = {kind: int.from_bytes(data[:4], "little") for _, kind, data in controls}
+        assert (values[socket.IP_TTL], values[socket.IP_TOS]) == expected, values
+    host.sendto(b"y", name)
+    message = await world.receive(ours)
+    assert (message.hop_limit, message.traffic_class) == (9, 0x10)
+    ours.close()
+    host.close()
+
+
+async def refused(world: World) -> None:
+    """A closed port is ECONNREFUSED for a connected socket, at both ends and in both families."""
+    for family, ours_family, theirs, ours_text, ours_address in (
+        (socket.AF_INET, AF_INET, HOST4, "10.9.8.2", OURS4),
+        (socket.AF_INET6, AF_INET6, HOST6, "fd00:9::2", OURS6),
+    ):
+        host = socket.socket(family, socket.SOCK_DGRAM)
+        host.connect((ours_text, 9))
+        host.send(b"x")
+        await asyncio.sleep(0.2)
+        try:
+            host.send(b"x")
+            raise AssertionError("the host was not refused")
+        except ConnectionRefusedError:
+            host.close()
+        ours = world.stack.open_datagram(ours_family)
+        ours.connect(SocketAddress(theirs, 9))
+        ours.send_to(b"x")
+        await world.until(lambda ours=ours: ours.pending_error, "a refusal")
+        assert ours.take_error() == Errno.ECONNREFUSED
+        ours.set_option("ip_recverr" if family == socket.AF_INET else "ipv6_recverr", 1)
+        ours.send_to(b"payload")
+        await world.until(lambda ours=ours: ours.pending_error, "a refusal")
+        entry = ours.next_error()
+        assert entry is not None and entry.errno == Errno.ECONNREFUSED and entry.payload == b"payload"
+        assert entry.offender.address == theirs and entry.destination == SocketAddress(theirs, 9)
+        ours.close()
+
+
+async def raw_sockets_hear(world: World) -> None:
+    """A raw socket sees the host's echo requests with their header, a packet socket their frames."""
+    raw = world.stack.open_raw(AF_INET, 1)
+    tap = world.stack.open_packet(cooked=False)
+    tap.bind_to(0x0800, 0)
+    await world.run("ping", "-n", "-c", "1", "-s", "100", "10.9.8.2")
+    message = await world.receive(raw)
+    assert message.data[0] == 0x45 and message.data[20] == 8 and len(message.data) == 128
+    frame = tap.receive_frame()
+    assert frame is not None and frame.data[14:] == message.data and frame.data[:6] == MAC
+    # an answer made by hand, with a header of our own
+    hand = world.stack.open_raw(AF_INET, 255)
+    udp = (7777).to_bytes(2, "big") + (7778).to_bytes(2, "big") + (8 + 5).to_bytes(2, "big") + b"\0\0hello"
+    header = bytes.fromhex("4500000000004000") + b"\x40\x11\0\0" + OURS4 + HOST4
+    host = host_socket(socket.AF_INET, "10.9.8.1", 7778)
+    hand.send_to(header + udp, SocketAddress(HOST4, 0))
+    data, where = await world.loop.sock_recvfrom(host, 100)
+    assert data == b"hello" and where == ("10.9.8.2", 7777)
+    host.close()
+    for ours in (raw, tap, hand):
+        ours.close()
+
+
+async def multicast_both_ways(world: World) -> None:
+    """Groups of both families; the host's kernel sees our membership as a host on its link would."""
+    host = host_socket(socket.AF_INET, "", 7100)
+    group = parse_address("239.1.2.3")
+    host.setsockopt(socket.SOL_IP, socket.IP_ADD_MEMBERSHIP, group + HOST4)
+    host.setsockopt(socket.SOL_IP, socket.IP_MULTICAST_IF, HOST4)
+    ours = world.stack.open_datagram(AF_INET)
+    ours.bind(SocketAddress(ANY4, 7100))
+    ours.set_option("ip_multicast_all", 0)
+    ours.set_option("ip_multicast_loop", 0)
+    host.sendto(b"not yet", ("239.1.2.3", 7100))
+    await asyncio.sleep(0.1)
+    assert ours.receive_from() is None
+    ours.set_option("ip_add_membership", (group, OURS4, 0))
+    host.sendto(b"to all", ("239.1.2.3", 7100))
+    message = await world.receive(ours)
+    assert message.data == b"to all" and message.destination == group and message.hop_limit == 1
+    ours.set_option("ip_multicast_ttl", 4)
+    ours.set_option("ip_multicast_if", (OURS4, 0))
+    ours.send_to(b"from us", SocketAddress(group, 7100))
+    while (received := await world.loop.sock_recvfrom(host, 100))[0] != b"from us":
+        assert received[1][0] == "10.9.8.1"  # its own, looped back
+    ours.close()
+    host.close()
+
+
+# --- the way there --------------------------------------------------------------------------------------------------
+
+
+async def behind_us(world: World, mtu: int = 1500) -> NetworkStack:
+    """Another stack on a segment that our stack routes to: 10.20.0.2 and fd00:20::2."""
+    lan = Lan(world.loop.call_soon, world.loop.call_later_ns)
+    inside = world.stack.add_device(WireDevice(lan.port(), bytes.fromhex("020000000001"), mtu=mtu))
+    inside.add_address(parse_address("10.20.0.1"), 24)
+    inside.add_address(parse_address("fd00:20::1"), 64)
+    inside.set_up(True)
+    other = world.new_stack()
+    other.settings["net.ipv6.conf.all.dad_transmits"] = 0
+    far = other.add_device(WireDevice(lan.port(), bytes.fromhex("020000000002"), mtu=mtu))
+    far.add_address(parse_address("10.20.0.2"), 24)
+    far.add_address(parse_address("fd00:20::2"), 64)
+    far.set_up(True)
+    other.add_route(Route(ANY4, 0, far.index, parse_address("10.20.0.1")))
+    other.add_route(Route(ANY6, 0, far.index, parse_address("fd00:20::1")))
+    world.stack.settings["net.ipv4.ip_forward"] = 1
+    world.stack.settings["net.ipv6.conf.all.forwarding"] = 1
+    await world.run("ip", "route", "add", "10.20.0.0/24", "via", "10.9.8.2")
+    await world.run("ip", "-6", "route", "add", "fd00:20::/64", "via", "fd00:9::2")
+    return other
+
+
+async def traceroute_through_us(world: World) -> None:
+    """Two hops by UDP and by ICMP; an address that nobody has is unreachable, and so is a network."""
+    other = await behind_us(world)
+    for target, router, far in (("10.20.0.2", "10.9.8.2", "-4"), ("fd00:20::2", "fd00:9::2", "-6")):
+        for method in ("-U", "-I"):
+            output = await world.run("traceroute", far, method, "-n", "-q", "1", "-w", "3", target)
+            hops = re.findall(r"^ *\d+ +(\S+) ", output, re.MULTILINE)
+            assert hops == [router, target], output
+    assert "2 received" in await world.run("ping", "-c", "2", "-i", "0.1", "-s", "9000", "10.20.0.2")
+    assert "2 received" in await world.run("ping", "-c", "2", "-i", "0.1", "-s", "9000", "fd00:20::2")
+    output = await world.run("ping", "-n", "-c", "1", "-W", "5", "10.20.0.77", check=False)
+    assert "From 10.9.8.2 icmp_seq=1 Destination Host Unreachable" in output, output
+    await world.run("ip", "route", "add", "10.99.0.0/24", "via", "10.9.8.2")
+    output = await world.run("ping", "-n", "-c", "1", "-W", "5", "10.99.0.1", check=False)
+    assert "From 10.9.8.2 icmp_seq=1 Destination Net Unreachable" in output, output
+    other.close()
+
+
+async def the_path_is_narrow(world: World) -> None:
+    """The host learns the MTU of a segment behind us, and so do we from the host's side of a narrower wire."""
+    other = await behind_us(world, 1300)
+    output = await world.run(
+        "ping", "-n", "-c", "1", "-M", "do", "-s", "1400", "-W", "3", "10.20.0.2", check=False
+    )
+    assert "Frag needed and DF set (mtu = 1300)" in output or "mtu=1300" in output, output
+    output = await world.run(
+        "ping", "-n", "-c", "1", "-M", "do", "-s", "1400", "-W", "3", "fd00:20::2", check=False
+    )
+    assert "Packet too big: mtu=1300" in output or "mtu=1300" in output, output
+    assert "1 received" in await world.run("ping", "-c", "1", "-s", "1400", "10.20.0.2")
+    assert "1 received" in await world.run("ping", "-c", "1", "-s", "5000", "fd00:20::2")
+    # The other way: a large message of ours over a route that the host says is narrower.
+    far = other.open_datagram(AF_INET)
+    far.set_option("ip_mtu_discover", 2)
+    try:
+        far.send_to(bytes(1400), SocketAddress(HOST4, 7200))
+        raise AssertionError("it is longer than the link's MTU")
+    except KernelError as error:
+        assert error.errno == Errno.EMSGSIZE
+    far.close()
+    other.close()
+
+
+# --- neighbours and addresses ---------------------------------------------------------------------------------------
+
+
+async def who_has_what(world: World) -> None:
+    """The caches of both sides, probes, and what happens if the host has our address."""
+    await world.run("ping", "-c", "1", "10.9.8.2")
+    neighbours = await world.run("ip", "neigh", "show", "dev", TAP)
+    assert "10.9.8.2 lladdr 52:54:00:12:34:56" in neighbours, neighbours
+    link = await world.run("ip", "-o", "link", "show", TAP)
+    host_mac = bytes.fromhex(link.split("link/ether ")[1][:17].replace(":", ""))
+    assert any(one.address == HOST4 and one.mac == host_mac for one in world.stack.neighbours())
+    found: list[bytes | None] = []
+    world.interface.probe(HOST4, found.append)
+    world.interface.probe(parse_address("10.9.8.200"), found.append)
+    await world.until(lambda: len(found) == 2, "the end of two probes")
+    assert found == [host_mac, None]
+    world.stack.settings["net.ipv6.conf.all.dad_transmits"] = 1
+    await world.run("ip", "-6", "addr", "add", "fd00:9::77/64", "dev", TAP, "nodad")
+    world.interface.add_address(parse_address("fd00:9::77"), 64)
+    world.interface.add_address(parse_address("fd00:9::78"), 64)
+    ours = lambda: {
+        one.address[-1]: one.tentative for one in world.interface.addresses if one.prefix_length == 64
+    }  # noqa: E731
+    assert ours()[0x77] and ours()[0x78]
+    await world.until(lambda: 0x77 not in ours() and not ours()[0x78], "the end of two detections")
+    # The host looks for an address that we have: it must find it, and keep off.
+    await world.run("ip", "-6", "addr", "add", "fd00:9::78/64", "dev", TAP)
+    for _ in range(50):
+        shown = await world.run("ip", "-6", "addr", "show", "dev", TAP)
+        if "dadfailed" in shown:
+            break
+        await asyncio.sleep(0.1)
+    assert re.search(r"fd00:9::78/64 .*dadfailed", shown), shown
+
+
+async def routers_advertise(world: World) -> None:
+    """radvd on the host's side: an address, a default route and a lifetime, and both go when it says so."""
+    await world.run("sysctl", "-qw", "net.ipv6.conf.all.forwarding=1")
+    await world.run("ip", "-6", "addr", "add", "fd00:88::1/128", "dev", "lo", "nodad")
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        configuration = Path(folder, "radvd.conf")
+        configuration.write_text(
+            f"interface {TAP} {{ AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4; AdvLinkMTU 1400;\n"
+            " prefix fd00:77::/64 { AdvValidLifetime 7300; AdvPreferredLifetime 100; }; };\n"
+        )
+        daemon = await asyncio.create_subprocess_exec(
+            "radvd",
+            "-n",
+            "-m",
+            "stderr",
+            "-C",
+            str(configuration),
+            "-p",
+            str(Path(folder, "pid")),
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            mine = parse_address("fd00:77::5054:ff:fe12:3456")
+            await world.until(
+                lambda: any(one.address == mine and not one.tentative for one in world.interface.addresses),
+                "an address",
+            )
+            routes = [
+                route
+                for route in world.stack.routes()
+                if route.destination == ANY6 and not route.prefix_length
+            ]
+            assert len(routes) == 1 and routes[0].gateway[:2] == b"\xfe\x80" and world.interface.mtu == 1400
+            await world.run("ip", "-6", "route", "add", "fd00:77::/64", "dev", TAP)
+            assert "1 received" in await world.run(
+                "ping", "-c", "1", "-s", "3000", "fd00:77::5054:ff:fe12:3456"
+            )
+            ours = world.stack.open_ping(AF_INET6)
+            ours.send_to(bytes((128, 0, 0, 0, 0, 0, 0, 1)), SocketAddress(parse_address("fd00:88::1"), 0))
+            assert (await world.receive(ours)).data[0] == 129
+            ours.close()
+        finally:
+            daemon.terminate()  # which says goodbye with a lifetime of 0
+            await daemon.wait()
+        await world.until(
+            lambda: (
+                not any(
+                    not route.prefix_length and len(route.destination) == 16 for route in world.stack.routes()
+                )
+            ),
+            "the end of the default route",
+        )
+
+
+async def streams_both_ways(world: World) -> None:
+    """A megabyte each way over TCP, both families, so that the layers below are seen to carry it."""
+    payload = bytes(range(256)) * 4096
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    servers = []
+    for family, address in ((AF_INET, HOST4), (AF_INET6, HOST6)):
+        kind = socket.AF_INET if family == AF_INET else socket.AF_INET6
+        listener = socket.create_server((socket.inet_ntop(kind, address), 7300), family=kind)
+        listener.setblocking(False)
+        servers.append(listener)
+        stream = world.stack.open_stream(family)
+        stream.connect(SocketAddress(address, 7300))
+        peer, _ = await world.loop.sock_accept(listener)
+        got = bytearray()
+        sent = 0
+        echoing = asyncio.ensure_future(_echo_by_host(world.loop, peer))
+        for _ in range(3000):
+            if sent < len(payload) and stream.state == "ESTABLISHED":
+                sent += stream.send(memoryview(payload)[sent : sent + 65_536])
+            while (data := stream.receive(1 << 20)) is not None and data:
+                got += data
+            if len(got) == len(payload):
+                break
+            await asyncio.sleep(0.001)
+        assert bytes(got) == payload, (sent, len(got), stream.state)
+        stream.close()
+        await echoing
+        listener.close()
+
+
+async def _echo_by_host(loop: KernelLoop, peer: socket.socket) -> None:
+    while data := await loop.sock_recv(peer, 65_536):
+        await loop.sock_sendall(peer, data)
+    peer.close()
+
+
+SCENARIOS: dict[str, Callable[[World], Awaitable[None]]] = {
+    scenario.__name__: scenario
+    for scenario in (
+        the_host_pings_us,
+        we_ping_the_host,
+        messages_go_both_ways,
+        header_fields_arrive,
+        refused,
+        raw_sockets_hear,
+        multicast_both_ways,
+        traceroute_through_us,
+        the_path_is_narrow,
+        who_has_what,
+        routers_advertise,
+        streams_both_ways,
+    )
+}
+
+
+def main(name: str) -> None:
+    clock = RealClock()
+    loop = KernelLoop(clock)
+
+    async def body() -> None:
+        world = World(loop, clock)
+        try:
+            await world.set_up()
+            await SCENARIOS[name](world)
+        finally:
+            world.close()
+
+    loop.run_until_complete(body())
+    loop.close()
+    print("done")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
