@@ -79,10 +79,7 @@ class FileTreeCheck:
     files: int = 0
     directories: int = 0
     _current: Current = Factory(lambda: Current(0))
-
-    @property
-    def _limits(self) -> Limits:
-        return Limits(self.geometry.block_bytes)
+    _limits: Limits = Factory(lambda self: Limits(self.geometry.block_bytes), takes_self=True)
 
     def item(self, key: bytes, value: bytes) -> None:
         """One item. Problems are reported, never raised."""

@@ -9,6 +9,7 @@ born in the generation under way are the exception; nothing on the medium refers
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
@@ -67,10 +68,8 @@ def checksums(data: bytes | memoryview, block_bytes: int) -> bytes:
     if len(data) == block_bytes:
         return crc32(data).to_bytes(SUM_BYTES, "little")
     view = memoryview(data)
-    return b"".join([
-        crc32(view[start : start + block_bytes]).to_bytes(SUM_BYTES, "little")
-        for start in range(0, len(data), block_bytes)
-    ])
+    sums = [crc32(view[start : start + block_bytes]) for start in range(0, len(data), block_bytes)]
+    return struct.pack(f"<{len(sums)}I", *sums)
 
 
 class ExtentMap:
@@ -176,11 +175,14 @@ class ExtentMap:
             self.tree.put(self.key(extent.start), self.recent.value())
         return True
 
-    def write_new(self, first: int, data: bytes) -> int:
-        """Put ``data`` into new blocks in place of what is there. By how many blocks the file grew."""
+    def write_new(self, first: int, data: bytes, *, at_end: bool = False) -> int:
+        """Put ``data`` into new blocks in place of what is there; ``at_end``: nothing is, there or behind. By how many
+        blocks the file grew."""
         store, size = self.store, self.block_bytes
         count = len(data) // size
-        before = self.at_or_before(first)
+        before = self.recent
+        if before is None or not at_end or before.end != first:
+            before = self.at_or_before(first)
         goal = before.address + first - before.start if before is not None else 0
         runs = store.space.allocate(count, goal)
         new: list[Extent] = []
@@ -201,8 +203,12 @@ class ExtentMap:
                 store.space.free_now(address, length)
             raise
         with store.changing:
-            gone = self._clear(first, first + count)
-            self._join_left(new)
+            gone = 0
+            if not at_end:
+                gone = self._clear(first, first + count)
+                before = self.at_or_before(first)
+            if before is not None:
+                self._join(before, new)
             for extent in new:
                 self.tree.put(self.key(extent.start), extent.value())
         self.recent = new[-1]
@@ -229,12 +235,9 @@ class ExtentMap:
         self.recent = None
         return gone
 
-    def _join_left(self, new: list[Extent]) -> None:
+    def _join(self, left: Extent, new: list[Extent]) -> None:
         """Lengthen the extent before instead of starting another, if all fits together."""
         first = new[0]
-        if not first.start:
-            return
-        left = self.at_or_before(first.start - 1)
-        if (left is not None and left.end == first.start and left.address + left.blocks == first.address
-                and left.birth == first.birth and left.blocks + first.blocks <= self.store.limits.extent_blocks):
+        if (left.end == first.start and left.address + left.blocks == first.address and left.birth == first.birth
+                and left.blocks + first.blocks <= self.store.limits.extent_blocks):
             new[0] = Extent(left.start, left.address, left.birth, left.blocks + first.blocks, left.sums + first.sums)

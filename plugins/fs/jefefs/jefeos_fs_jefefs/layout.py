@@ -7,9 +7,9 @@ Declarations and the arithmetic of places only; who reads and writes them is els
 from __future__ import annotations
 
 import struct
-from typing import Final, NamedTuple
+from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
 from jefeos.errors import CorruptError
 from jefeos.structs import Struct, nested, raw, s64, u8, u16, u32, u64
 
@@ -128,50 +128,59 @@ class SnapshotValue(Struct):
 # --- places ---------------------------------------------------------------------------------------------------
 
 
-class Geometry(NamedTuple):
+@frozen
+class Geometry:
     """Where things are on a volume of so many blocks."""
 
     block_bytes: int
     total_blocks: int
+    group_blocks: int = field(init=False)
+    """Blocks that one bitmap covers."""
+    groups: int = field(init=False)
+    """How many bitmaps there are."""
+    entries_per_index: int = field(init=False)
+    """Groups that one index block covers."""
+    index_blocks: int = field(init=False)
+    """How many index blocks there are."""
+    end_blocks: int = field(init=False)
+    """Blocks at each end of the volume that hold superblocks."""
+    first_bitmap: int = field(init=False)
+    """The first slot of the first bitmap."""
+    first_data: int = field(init=False)
+    """The first block that is given out."""
+    data_end: int = field(init=False)
+    """The block after the last that is given out."""
 
-    @property
-    def group_blocks(self) -> int:
-        """Blocks that one bitmap covers."""
+    @group_blocks.default
+    def _group_blocks(self) -> int:
         return self.block_bytes * 8
 
-    @property
-    def groups(self) -> int:
-        """How many bitmaps there are."""
+    @groups.default
+    def _groups(self) -> int:
         return -(-self.total_blocks // self.group_blocks)
 
-    @property
-    def entries_per_index(self) -> int:
-        """Groups that one index block covers."""
+    @entries_per_index.default
+    def _entries_per_index(self) -> int:
         return self.block_bytes // INDEX_ENTRY.size
 
-    @property
-    def index_blocks(self) -> int:
-        """How many index blocks there are."""
+    @index_blocks.default
+    def _index_blocks(self) -> int:
         return -(-self.groups // self.entries_per_index)
 
-    @property
-    def end_blocks(self) -> int:
-        """Blocks at each end of the volume that hold superblocks."""
+    @end_blocks.default
+    def _end_blocks(self) -> int:
         return -(-SUPERBLOCK_SLOTS * SUPERBLOCK_BYTES // self.block_bytes)
 
-    @property
-    def first_bitmap(self) -> int:
-        """The first slot of the first bitmap."""
+    @first_bitmap.default
+    def _first_bitmap(self) -> int:
         return self.end_blocks + 2 * self.index_blocks
 
-    @property
-    def first_data(self) -> int:
-        """The first block that is given out."""
+    @first_data.default
+    def _first_data(self) -> int:
         return self.first_bitmap + 2 * self.groups
 
-    @property
-    def data_end(self) -> int:
-        """The block after the last that is given out."""
+    @data_end.default
+    def _data_end(self) -> int:
         return self.total_blocks - self.end_blocks
 
     def index_block(self, number: int, slot: int) -> int:
@@ -189,7 +198,7 @@ class Geometry(NamedTuple):
 
     def check_run(self, address: int, count: int, what: str) -> None:
         """Raise CorruptError for blocks that are never given out."""
-        if not (self.first_data <= address and count > 0 and address + count <= self.data_end):
+        if address < self.first_data or count <= 0 or address + count > self.data_end:
             raise CorruptError(f"{what}: blocks {address} to {address + count} are not for data")
 
 
@@ -203,30 +212,26 @@ class Limits:
     """What follows from the size of a block."""
 
     block_bytes: int
+    node_capacity: int = field(init=False)
+    """Bytes of items in a node."""
+    extent_blocks: int = field(init=False)
+    """Blocks of one extent: its checksums have to fit in an item, and items in a third of a node."""
+    inline_bytes: int = field(init=False)
+    """The largest file that lives in the tree."""
+    chunk_bytes: int = field(init=False)
+    """Bytes of a part of a long value."""
 
-    @property
-    def node_capacity(self) -> int:
-        """Bytes of items in a node."""
+    @node_capacity.default
+    def _node_capacity(self) -> int:
         return self.block_bytes - NODE_HEADER.size
 
-    @property
-    def item_most(self) -> int:
-        """Bytes of one item, so that an overfull node can always be split in two."""
-        return self.node_capacity // 3
-
-    @property
-    def extent_blocks(self) -> int:
-        """Blocks of one extent: its checksums have to fit in an item."""
+    @extent_blocks.default
+    def _extent_blocks(self) -> int:
         return self.block_bytes // 16
 
-    @property
-    def inline_bytes(self) -> int:
-        """The largest file that lives in the tree."""
-        return self.block_bytes // 4
-
-    @property
-    def chunk_bytes(self) -> int:
-        """Bytes of a part of a long value."""
+    @inline_bytes.default
+    @chunk_bytes.default
+    def _quarter(self) -> int:
         return self.block_bytes // 4
 
 

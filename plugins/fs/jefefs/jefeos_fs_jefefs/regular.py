@@ -35,6 +35,11 @@ class RegularInode(JefeInode):
         """Its contents are in the tree, or it has none."""
         return not self.block_count and self.size <= self.fs.store.limits.inline_bytes
 
+    @property
+    def _size_blocks(self) -> int:
+        """Blocks that the file's size makes: none of its extents is behind them."""
+        return -(-self.size // self.fs.block_size)
+
     def _inline(self) -> bytes:
         data = self.fs.tree.get(item_key(self.own_ino, INLINE)) or b""
         if len(data) > self.size:
@@ -108,16 +113,24 @@ class RegularInode(JefeInode):
         before, after = offset - first * size, stop * size - end
         if before or after:
             data = self._whole_blocks(first, stop, before, after, data)
-        if not self.extents.write_in_place(first, data):
+        if first >= self._size_blocks:
+            self.block_count += self.extents.write_new(first, data, at_end=True)
+        elif not self.extents.write_in_place(first, data):
             self.block_count += self.extents.write_new(first, data)
         self.changed()
 
     def _whole_blocks(self, first: int, stop: int, before: int, after: int, data: bytes) -> bytes:
         """``data`` with what lies before and after it in its first and last block."""
-        head = self.extents.read(first, first + 1) if before else b""
+        block, known = self.fs.block_size, self._size_blocks
+        head = b""
+        if before:
+            head = self.extents.read(first, first + 1) if first < known else bytes(block)
         if not after:
             return head[:before] + data
-        last = head if before and stop == first + 1 else self.extents.read(stop - 1, stop)
+        if before and stop == first + 1:
+            last = head
+        else:
+            last = self.extents.read(stop - 1, stop) if stop - 1 < known else bytes(block)
         return b"".join((head[:before], data, last[len(last) - after :]))
 
     def _leave_inline(self) -> None:
