@@ -7,7 +7,8 @@ A bit is set for a block in use. Bitmaps are at fixed places, so writing them ne
 end. A slot that the last commit relies on is not touched before the next commit is on the medium.
 
 Groups are read when they are needed. Allocation goes on where it left off, a run at a time; the groups with free blocks
-are bits of one number, so a full one costs nothing. What a generation lets go is given out again only after its commit
+are bits of one number, so a full one costs nothing. Large requests have a place of their own where they go on, past the
+short runs, which are left to small ones: so no request looks at what another one has looked at in vain. What a generation lets go is given out again only after its commit
 (`settle`), since the medium still refers to it.
 """
 
@@ -31,8 +32,8 @@ FREE_RUN: Final = re.compile("0+")
 NODE_RUN_BLOCKS: Final = 64
 """Nodes take their blocks out of runs of this length, so that they lie together."""
 LARGE_BLOCKS: Final = 32
-LOOK_AT_RUNS: Final = 16
-"""Before a large request is broken up, so many runs are looked at for one that takes it whole."""
+LOOK_AT_RUNS: Final = 64
+"""A piece of a large request goes past so many short runs on its way to one that takes it whole."""
 
 
 @define
@@ -67,7 +68,8 @@ class Space:
         """Blocks that the generation under way no longer uses, but the one on the medium does."""
         self.let_go_blocks = 0
         self._settling: list[Run] = []
-        self._cursor = geometry.first_data
+        self._cursors = [geometry.first_data, geometry.first_data]
+        """Where small and large requests go on."""
         self._node_run: Run = (0, 0)
         self._written: dict[int, int] = {}
         self._index_written: dict[int, int] = {}
@@ -168,10 +170,17 @@ class Space:
         runs: list[Run] = []
         if goal:
             count -= self._take_at(goal, count, runs)
-        wanted = count
         while count:
-            address, length = self._take_next(count, whole=count == wanted >= LARGE_BLOCKS)
-            runs.append((address, length))
+            try:
+                address, length = self._take_next(count)
+            except KernelError:
+                for run in runs:
+                    self.free_now(*run)
+                raise
+            if runs and sum(runs[-1]) == address:
+                runs[-1] = (runs[-1][0], runs[-1][1] + length)
+            else:
+                runs.append((address, length))
             count -= length
         return runs
 
@@ -181,7 +190,7 @@ class Space:
         if start == end:
             if not self.free:
                 raise KernelError(Errno.ENOSPC)
-            start, length = self._take_next(min(NODE_RUN_BLOCKS, self.free), whole=True)
+            start, length = self._take_next(min(NODE_RUN_BLOCKS, self.free))
             end = start + length
         self._node_run = (start + 1, end)
         return start
@@ -218,39 +227,47 @@ class Space:
         runs.append((goal, length))
         return length
 
-    def _take_next(self, count: int, *, whole: bool) -> Run:
-        """Take from the run at the cursor, or the next there is; with ``whole``, look a little for a long one."""
-        group_blocks = self.geometry.group_blocks
-        number = self._cursor // group_blocks
-        while True:
-            ahead = self.with_free >> number
-            if not ahead:
-                number, ahead = 0, self.with_free
-                self._cursor = 0
-                if not ahead:
-                    raise CorruptError("free space: the groups have fewer free blocks than their sum says")
-            skip = (ahead & -ahead).bit_length() - 1
-            number += skip
-            group = self.group(number)
-            index = bisect_right(group.ends, self._cursor) if not skip else 0
-            if index < len(group.starts):
-                break
-            if not group.starts:
-                self.with_free &= ~(1 << number)
-            number += 1
-            if number >= self.geometry.groups:
-                number = 0
-            self._cursor = number * group_blocks
-        if whole:
-            for other in range(index, min(index + LOOK_AT_RUNS, len(group.starts))):
-                if group.ends[other] - max(group.starts[other], self._cursor) >= count:
-                    index = other
-                    break
-        start = max(group.starts[index], self._cursor)
+    def _take_next(self, count: int) -> Run:
+        """Take from the run at the cursor, or from the next; a large request goes on a little for a long run."""
+        large = count >= LARGE_BLOCKS
+        number, index = self._next_run(large)
+        group = self.group(number)
+        cursor = self._cursors[large]
+        if large:
+            end = min(index + LOOK_AT_RUNS, len(group.starts)) - 1
+            while index < end and group.ends[index] - max(group.starts[index], cursor) < count:
+                index += 1
+        start = max(group.starts[index], cursor)
         length = min(count, group.ends[index] - start)
         self._take(number, group, index, start, length)
-        self._cursor = start + length
+        self._cursors[large] = start + length
         return start, length
+
+    def _next_run(self, large: bool) -> tuple[int, int]:
+        """The group and the index of the first run that does not end before the cursor, around the end if need be."""
+        group_blocks = self.geometry.group_blocks
+        while True:
+            cursor = self._cursors[large]
+            number = cursor // group_blocks
+            ahead = self.with_free >> number
+            if not ahead:
+                if not self.with_free:
+                    raise KernelError(Errno.ENOSPC)  # after all: there were groups that cannot be read
+                self._cursors[large] = 0
+                continue
+            number += (ahead & -ahead).bit_length() - 1
+            try:
+                group = self.group(number)
+            except KernelError:  # its bitmap has rotted: nothing is given out from there
+                self.with_free &= ~(1 << number)
+                self.free -= self.free_counts[number]
+                continue
+            index = bisect_right(group.ends, cursor)
+            if index < len(group.starts):
+                return number, index
+            if not group.starts:
+                self.with_free &= ~(1 << number)
+            self._cursors[large] = (number + 1) * group_blocks
 
     def _take(self, number: int, group: Group, index: int, start: int, length: int) -> None:
         first, end = group.starts[index], group.ends[index]

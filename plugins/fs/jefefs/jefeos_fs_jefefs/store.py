@@ -211,7 +211,7 @@ class Store:
         superblock = self.superblock
         superblock.generation = self.generation
         superblock.next_ino, superblock.inodes = self.next_ino, self.inodes
-        superblock.free_blocks = self.space.free_after_commit
+        superblock.free_blocks = sum(self.space.free_counts)
         if self.clock is not None:
             self._committed_ns = superblock.committed_ns = self.clock.realtime_ns()
         body = (superblock.pack() + references).ljust(SUPERBLOCK_BYTES - CHECKSUM.size, b"\0")

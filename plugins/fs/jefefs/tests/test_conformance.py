@@ -1,27 +1,26 @@
-"""JefeFS passes the suite that every filesystem plugin passes, with blocks of the smallest and the largest size."""
+"""JefeFS passes the suite that every filesystem on a volume passes, with blocks of two sizes."""
 
 from __future__ import annotations
 
-import pytest
 from jefeos.block.volume import FormatOptions
-from jefeos.mm.pagecache import PageCache
-from jefeos.testing.filesystems import FilesystemConformance, TickingClock
-from jefeos.testing.volumes import image_volume, make_volume
-from jefeos_fs_jefefs.filesystem import JefeFilesystem
+from jefeos.testing.crash import Promise
+from jefeos.testing.volume_suite import VolumeConformance
 from jefeos_fs_jefefs.format import JefeFormat
 
 
-class TestSmallBlocks(FilesystemConformance):
-    block_bytes = 4096
-    blocks = 2048
+class TestJefeFS(VolumeConformance):
+    format = JefeFormat()
+    promise = Promise.ATOMIC
+    always_clean = True
+    sparse = xattrs = True
+    largest_file = 1 << 62
+    longest_link = largest_link_target = 4095
+    byte_step, fuzz_cases = 2503, 40
+    """The checksums stop most of that; test_fuzz.py makes them right again."""
 
-    @pytest.fixture
-    def filesystem(self, page_cache: PageCache, clock: TickingClock) -> JefeFilesystem:
-        options = FormatOptions(cluster_bytes=self.block_bytes)
-        image = make_volume(JefeFormat(), self.blocks * self.block_bytes, options, clock)
-        return JefeFormat().open(image_volume(image), writable=True, page_cache=page_cache, clock=clock)
 
-
-class TestLargeBlocks(TestSmallBlocks):
-    block_bytes = 65536
-    blocks = 512
+class TestLargeBlocks(TestJefeFS):
+    options = FormatOptions(cluster_bytes=16384)
+    size_bytes = crash_bytes = full_bytes = 8 << 20
+    crash_points, fuzz_cases, byte_step = 10, 5, 60_001
+    test_every_operation_on_a_nearly_full_disk = None
