@@ -16,9 +16,10 @@ from jefeos.errors import CorruptError, Errno, KernelError
 from jefeos.vfs.flags import S_IFDIR, S_IFMT, S_IFREG
 from jefeos.vfs.inode import Clock, Filesystem, FilesystemStat
 
+from jefeos_fs_jefefs.contents import extent_of
 from jefeos_fs_jefefs.directory import Directory, orphan_key
 from jefeos_fs_jefefs.inode import JefeInode, check_fields
-from jefeos_fs_jefefs.layout import INODE, ITEM_KEY, ORPHAN, ROOT_INO, item_key
+from jefeos_fs_jefefs.layout import EXTENT, INODE, ITEM_KEY, ORPHAN, ROOT_INO, item_key
 from jefeos_fs_jefefs.regular import RegularInode
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 MAGIC: Final = 0x4A454645  # f_type of statfs: "JEFE"
 DIRTY_INODES_MOST: Final = 2000
+FEW_ITEMS: Final = 3
 SNAPSHOT_SHIFT: Final = 40
 """Where the number of a snapshot stands in the inode numbers of its files."""
 
@@ -120,7 +122,7 @@ class JefeFilesystem(Filesystem):
         except KernelError:
             return
         with store.changing:
-            self.tree.remove_range(item_key(ino, 0), item_key(ino + 1, 0))
+            self._remove_items(ino)
             if ino in self._noted_orphans:
                 self._noted_orphans.discard(ino)
                 self.tree.remove(orphan_key(ino))
@@ -128,6 +130,20 @@ class JefeFilesystem(Filesystem):
         self.dirty.pop(ino, None)
         self.orphans.pop(ino, None)
         self.inodes.pop(ino, None)
+
+    def _remove_items(self, ino: int) -> None:
+        """Take all that belongs to an inode out of the tree, and let go of its extents."""
+        low, high = item_key(ino, 0), item_key(ino + 1, 0)
+        items = list(self.tree.scan(low, high))
+        for key, value in items:
+            if key[8] == EXTENT:
+                extent = extent_of(key, value)
+                self.store.release(extent.address, extent.blocks, extent.birth)
+        if len(items) > FEW_ITEMS:
+            self.tree.remove_range(low, high)
+        else:
+            for key, _ in items:
+                self.tree.remove(key)
 
     def _delete_orphans(self) -> None:
         """What was open without a name when the volume was last in use."""

@@ -118,7 +118,7 @@ class JefeInode(Inode):
             self.fs.delete_inode(self)
 
     def delete_contents(self) -> None:
-        """Give back the blocks of its contents. Raises ENOSPC if there is not even room for that now."""
+        """Give back what is too much for one step of its contents. Raises ENOSPC if there is not even room for that."""
 
     # --- values of any length ------------------------------------------------------------------------------
 

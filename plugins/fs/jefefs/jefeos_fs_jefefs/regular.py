@@ -248,4 +248,5 @@ class RegularInode(JefeInode):
             mapping.update(low, bytes(high - low))
 
     def delete_contents(self) -> None:
-        self._release_from(0)
+        if self.block_count > EXTENTS_AT_ONCE:  # what is left goes with the inode
+            self._release_from(0)

@@ -8,8 +8,10 @@ end. A slot that the last commit relies on is not touched before the next commit
 
 Groups are read when they are needed. Allocation goes on where it left off, a run at a time; the groups with free blocks
 are bits of one number, so a full one costs nothing. Large requests have a place of their own where they go on, past the
-short runs, which are left to small ones: so no request looks at what another one has looked at in vain. What a generation lets go is given out again only after its commit
-(`settle`), since the medium still refers to it.
+short runs, which are left to small ones: so no request looks at what another one has looked at in vain.
+
+What a generation lets go is given out again only after its commit (`settle`), since the medium still refers to it. A
+group whose bitmap has rotted gives out nothing.
 """
 
 from __future__ import annotations
