@@ -36,7 +36,17 @@ from jefeos.block.volume import FormatOptions, VolumeFormat
 from jefeos.errors import KernelError
 from jefeos.mm.pagecache import PageCache
 from jefeos.testing.mounted import mounted
-from jefeos.testing.operations import Abilities, Held, Model, Operation, Snapshot, everyday, perform
+from jefeos.testing.operations import (
+    Abilities,
+    Held,
+    Kind,
+    Model,
+    Node,
+    Operation,
+    Snapshot,
+    everyday,
+    perform,
+)
 from jefeos.testing.volumes import MemoryImage, TestClock, image_volume, make_volume, new_page_cache
 from jefeos.vfs.flags import S_IFDIR, S_IFREG
 
@@ -274,7 +284,7 @@ def check_crash(
     """
     clock = TestClock()
     moments = point.recording.states_at(point.index)
-    states = [moment.state for moment in moments]
+    states = [moment.state for moment in moments] if promise is Promise.ATOMIC else _possible_states(moments)
     try:
         problems = kind.check(point.volume(), repair=False, clock=clock).problems
         bad = [problem for problem in problems if always_clean or not problem.harmless]
@@ -293,6 +303,21 @@ def check_crash(
     except KernelError as error:
         raise CrashFailure(f"{point}: {error}") from error
     return [problem.what for problem in problems]
+
+
+def _possible_states(moments: list[Moment]) -> list[Snapshot]:
+    """The states of these moments, and those in which a file has its name still, and what was written after the name was
+    removed already: contents and names reach the medium in any order."""
+    states = [moments[0].state]
+    for moment in moments[1:]:
+        before, operation = states[-1], moment.operation
+        number = before.names.get(operation.path) if operation is not None else None
+        if operation is not None and operation.kind is Kind.UNLINK_OPEN and number is not None:
+            old = before.nodes[number]
+            late = Node(old.kind, operation.data + old.contents[len(operation.data) :])
+            states.append(Snapshot(before.names, before.nodes | {number: late}))
+        states.append(moment.state)
+    return states
 
 
 def _require_clean(kind: VolumeFormat, point: CrashPoint, clock: TestClock, when: str) -> None:
