@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from jefeos.errors import Errno, KernelError
 from jefeos.net.address import AF_INET, AF_INET6, ANY4, ANY6, SocketAddress, parse_address
 from jefeos.net.socket import Datagram, DatagramSocket
@@ -199,9 +200,9 @@ async def header_fields_arrive(world: World) -> None:
 
 async def refused(world: World) -> None:
     """A closed port is ECONNREFUSED for a connected socket, at both ends and in both families."""
-    for family, ours_family, theirs, ours_text, ours_address in (
-        (socket.AF_INET, AF_INET, HOST4, "10.9.8.2", OURS4),
-        (socket.AF_INET6, AF_INET6, HOST6, "fd00:9::2", OURS6),
+    for family, ours_family, theirs, ours_text in (
+        (socket.AF_INET, AF_INET, HOST4, "10.9.8.2"),
+        (socket.AF_INET6, AF_INET6, HOST6, "fd00:9::2"),
     ):
         host = socket.socket(family, socket.SOCK_DGRAM)
         host.connect((ours_text, 9))
@@ -334,11 +335,9 @@ async def the_path_is_narrow(world: World) -> None:
     # The other way: a large message of ours over a route that the host says is narrower.
     far = other.open_datagram(AF_INET)
     far.set_option("ip_mtu_discover", 2)
-    try:
+    with pytest.raises(KernelError) as caught:  # longer than the link's MTU
         far.send_to(bytes(1400), SocketAddress(HOST4, 7200))
-        raise AssertionError("it is longer than the link's MTU")
-    except KernelError as error:
-        assert error.errno == Errno.EMSGSIZE
+    assert caught.value.errno == Errno.EMSGSIZE
     far.close()
     other.close()
 
@@ -363,9 +362,12 @@ async def who_has_what(world: World) -> None:
     await world.run("ip", "-6", "addr", "add", "fd00:9::77/64", "dev", TAP, "nodad")
     world.interface.add_address(parse_address("fd00:9::77"), 64)
     world.interface.add_address(parse_address("fd00:9::78"), 64)
-    ours = lambda: {
-        one.address[-1]: one.tentative for one in world.interface.addresses if one.prefix_length == 64
-    }  # noqa: E731
+
+    def ours() -> dict[int, bool]:
+        return {
+            one.address[-1]: one.tentative for one in world.interface.addresses if one.prefix_length == 64
+        }
+
     assert ours()[0x77] and ours()[0x78]
     await world.until(lambda: 0x77 not in ours() and not ours()[0x78], "the end of two detections")
     # The host looks for an address that we have: it must find it, and keep off.
