@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from jefeos.errors import CorruptError
 from jefeos.net.address import parse_address
+from jefeos_net_inet.wire import arp, ethernet, icmp, icmpv6, igmp, ipv4, ipv6, ndp, udp
 from scapy.layers import inet, inet6, l2
 from scapy.packet import Raw
 
