@@ -306,8 +306,8 @@ def check_crash(
 
 
 def _possible_states(moments: list[Moment]) -> list[Snapshot]:
-    """The states of these moments, and those in which a file has its name still, and what was written after the name was
-    removed already: contents and names reach the medium in any order."""
+    """The states of these moments, and those in which a file still has its name, and already what was written after the
+    name was removed: contents and names reach the medium in any order."""
     states = [moments[0].state]
     for moment in moments[1:]:
         before, operation = states[-1], moment.operation
