@@ -1,0 +1,190 @@
+"""Scenarios between the host's TCP and ours (host_network.py): ``transfer ROLE DIRECTION MEGABYTES FAULTS``,
+``scan PORTS``."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import random
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from host_network import HOST, OURS, HostNetwork, run
+from jefeos.errors import KernelError
+from jefeos.net.address import SocketAddress, parse_address
+from jefeos.net.wires.lan import Faults
+
+BLOCK = random.Random(5).randbytes(1_000_003)
+PIECE = 65_536
+PORT = 7
+
+
+def piece(position: int, total: int) -> bytes:
+    """Octets of the stream of the test, which repeats with a period that is no power of two."""
+    start = position % len(BLOCK)
+    return BLOCK[start : min(start + PIECE, start + total - position)]
+
+
+async def ready(stream: Any, take: Any) -> Any:
+    """What ``take()`` gives once it gives something. Several may wait for one socket, which calls them."""
+    if stream.owner is None:
+        stream.owner = waiting = []
+        stream.changed = lambda: [event.set() for event in waiting]
+    while (taken := take()) is None or taken is False or (taken == 0 and not isinstance(taken, bytes)):
+        event = asyncio.Event()
+        stream.owner.append(event)
+        await event.wait()
+        stream.owner.remove(event)
+    return taken
+
+
+async def our_end(network: HostNetwork, role: str) -> Any:
+    stream = network.stack.open_stream(2)
+    if role == "client":
+        stream.connect(SocketAddress(parse_address(HOST), PORT))
+        await ready(stream, lambda: stream.state == "ESTABLISHED" or stream.pending_error)
+        if stream.pending_error:
+            raise KernelError(stream.take_error())
+        return stream
+    stream.bind(SocketAddress(b"", PORT))
+    stream.listen(5)
+    child = await ready(stream, stream.accept)
+    stream.close()
+    return child
+
+
+async def host_end(network: HostNetwork, role: str) -> socket.socket:
+    host = socket.socket()
+    host.setblocking(False)
+    if role == "client":
+        await network.loop.sock_connect(host, (OURS, PORT))
+        return host
+    host.bind((HOST, PORT))
+    host.listen(5)
+    return (await network.loop.sock_accept(host))[0]
+
+
+async def our_send(stream: Any, total: int) -> None:
+    sent = 0
+    while sent < total:
+        data = piece(sent, total)
+        sent += await ready(stream, lambda data=data: stream.send(data))
+    stream.shut_down(False, True)
+
+
+async def our_receive(stream: Any) -> tuple[int, str]:
+    digest, count = hashlib.sha256(), 0
+    while data := await ready(stream, lambda: stream.receive(1 << 18)):
+        digest.update(data)
+        count += len(data)
+    return count, digest.hexdigest()
+
+
+async def host_send(loop: Any, host: socket.socket, total: int) -> None:
+    sent = 0
+    while sent < total:
+        data = piece(sent, total)
+        await loop.sock_sendall(host, data)
+        sent += len(data)
+    host.shutdown(socket.SHUT_WR)
+
+
+async def host_receive(loop: Any, host: socket.socket) -> tuple[int, str]:
+    digest, count = hashlib.sha256(), 0
+    while data := await loop.sock_recv(host, 1 << 18):
+        digest.update(data)
+        count += len(data)
+    return count, digest.hexdigest()
+
+
+async def transfer(network: HostNetwork, role: str, direction: str, total: int) -> dict[str, Any]:
+    """One connection in which we are ``client`` or ``server`` and send data ``out``, ``in`` or ``both`` ways."""
+    other = "server" if role == "client" else "client"
+    ends = [lambda: our_end(network, role), lambda: host_end(network, other)]
+    if role == "client":
+        ends.reverse()  # whoever listens begins
+    first = asyncio.ensure_future(ends[0]())
+    await asyncio.sleep(0.01)
+    second = await ends[1]()
+    ours, host = (second, await first) if role == "client" else (await first, second)
+    started = time.monotonic()
+    out, back = (total if direction in ("out", "both") else 0), (total if direction in ("in", "both") else 0)
+    _, _, host_got, we_got = await asyncio.gather(
+        our_send(ours, out), host_send(network.loop, host, back),
+        host_receive(network.loop, host), our_receive(ours),
+    )  # fmt: skip
+    seconds = time.monotonic() - started
+    ours.close()
+    host.close()
+    digest = hashlib.sha256()
+    position = 0
+    while position < total:
+        data = piece(position, total)
+        digest.update(data)
+        position += len(data)
+    empty = hashlib.sha256().hexdigest()
+    await asyncio.sleep(0.3)
+    states = [line.state for line in network.stack.sockets()]
+    return {
+        "right": host_got == (out, digest.hexdigest() if out else empty)
+        and we_got == (back, digest.hexdigest() if back else empty),
+        "megabytes_a_second": (out + back) / 1e6 / seconds,
+        "states": states,
+        "lost": network.lan.statistics.lost,
+        "counters": {name: count for name, count in network.stack.counters()["TcpExt"].items() if count},
+    }
+
+
+async def scan(network: HostNetwork, ports: str) -> dict[str, Any]:
+    """nmap looks at ports, twice: by connect() and, as root, by half-open SYNs."""
+    listeners = []
+    for port in (22, 80, 443, 8080, 65535):
+        stream = network.stack.open_stream(2)
+        stream.bind(SocketAddress(b"", port))
+        stream.listen(5)
+
+        def drain(stream: Any = stream) -> None:
+            while (child := stream.accept()) is not None:
+                child.close()
+
+        stream.changed = drain
+        listeners.append(stream)
+    found = {}
+    for kind in ("-sT", "-sS"):
+        command = ["nmap", kind, "-Pn", "-n", "-p", ports, "-T4", "--open", "-oG", "-", OURS]
+        process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        output, _ = await process.communicate()
+        line = next((one for one in output.decode().splitlines() if "Ports:" in one), "")
+        entries = line.partition("Ports:")[2].partition("\t")[0].split(",")
+        found[kind] = sorted(int(entry.split("/")[0]) for entry in entries if "/" in entry)
+    await asyncio.sleep(0.5)
+    states = sorted({line.state for line in network.stack.sockets()})
+    for stream in listeners:
+        stream.close()
+    return {"found": found, "states": states, "orphans": network.stack.tcp.layer.orphans}
+
+
+def main() -> None:
+    """See the module's text."""
+    scenario, *arguments = sys.argv[1:]
+    if scenario == "scan":
+        run(lambda network: scan(network, arguments[0]))
+        return
+    role, direction, megabytes, faults = arguments
+    wanted = json.loads(faults)
+    mtu = wanted.pop("mtu", 1500)
+    run(
+        lambda network: transfer(network, role, direction, int(float(megabytes) * 1_000_000)),
+        faults=Faults(**wanted) if wanted else None, mtu=mtu,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
