@@ -196,6 +196,11 @@ class VhdImage(DiskImage):
             return None
         return bitmap
 
+    @property
+    def dynamic(self) -> bool:
+        """Whether it grows as it is written."""
+        return self._table is not None
+
     def _fill_sectors(self, index: int, inside: int, length: int, bitmap: bytes) -> None:
         """Before a write to a block that has holes: whole sectors of zeros where it will touch, then mark them."""
         assert self._table is not None

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from jefeos.cli.disk_app import disk
 from jefeos.cli.options import BOOT_OPTIONS, in_config_words
 from jefeos.errors import UsageError
 
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 plugins = typer.Typer(help="List, show and check plugins.", **_PLAIN)
 app.add_typer(plugins, name="plugins")
+app.add_typer(disk, name="disk")
 
 #: The base of what the argument parser raises, wherever this release of typer keeps it.
 _ParserError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -29,7 +31,7 @@ _ParserError: type[Exception] = typer.BadParameter.__mro__[1]
 
 def invoke(arguments: Sequence[str]) -> int:
     """Parse and run a command line; its exit status. Raises UsageError, and what the command raises."""
-    if list(arguments) in ([], ["plugins"]):
+    if list(arguments) in ([], ["plugins"], ["disk"]):
         arguments = [*arguments, "--help"]
     try:
         return int(app(args=list(arguments), prog_name="jefeos", standalone_mode=False) or 0)

@@ -3,7 +3,7 @@
 Exit statuses::
 
     0…255   of the program, or of the last command; 128+n when signal n ended it
-    1       a check failed (plugins doctor, plugins show)
+    1       a check failed (plugins doctor, plugins show), or something of a command on disks (those of fsck: fsck(8))
     2       wrong usage or configuration
     125     the system could not be booted
     126     the program was found but cannot be run          127   the program was not found
@@ -70,6 +70,9 @@ def _fill_standard_streams() -> None:
 
 def status_of(error: JefeError) -> int:
     """The exit status that tells a script what kind of failure this was."""
+    status: int | None = getattr(error, "exit_status", None)
+    if status is not None:
+        return status
     if isinstance(error, UsageError):
         return STATUS_USAGE
     if isinstance(error, KernelError):
