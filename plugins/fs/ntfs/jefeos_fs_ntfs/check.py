@@ -24,7 +24,7 @@ from jefeos_fs_ntfs.boot import Geometry, parse_geometry
 from jefeos_fs_ntfs.check_mft import MftReader, Stream
 from jefeos_fs_ntfs.check_names import NameCheck
 from jefeos_fs_ntfs.check_records import RecordScan
-from jefeos_fs_ntfs.check_security import SecurityCheck, check_upcase
+from jefeos_fs_ntfs.check_security import SecurityCheck, upcase_fault
 from jefeos_fs_ntfs.check_state import MOST_RANGES, Findings, differences, say_ranges
 from jefeos_fs_ntfs.journal import Journal
 from jefeos_fs_ntfs.layout import AttributeType, BootSector, MetaFile, VolumeFlags, VolumeInformation
@@ -283,9 +283,10 @@ class Check:
         except KernelError as error:
             self.findings.add("$UpCase", _text(error))
             return default_upcase()
-        before = len(self.findings.found)
-        check_upcase(table, self.findings)
-        return table if len(self.findings.found) == before else default_upcase()
+        fault = upcase_fault(table)
+        if fault:
+            self.findings.add("$UpCase", fault)
+        return default_upcase() if fault else table
 
 
 def _unprotected(number: int, raw: bytes) -> tuple[object, ...]:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from jefeos_fs_ntfs.check_mft import ListEntry, MftReader
 
 FLAGS_OFFSET: Final = 22
+IN_USE: Final = int(RecordFlags.IN_USE)
+IS_DIRECTORY: Final = int(RecordFlags.IS_DIRECTORY)
 RESERVED_WITHOUT_NAME: Final = range(MetaFile.EXTEND + 1, MetaFile.FIRST_FREE)
 PARTED: Final = AttributeFlags.SPARSE | AttributeFlags.COMPRESSED
 
@@ -96,7 +98,7 @@ class RecordScan:
             fault = "cannot be read from the medium"
         elif raw[:4] != FILE_MAGIC:
             fault = f"begins with {raw[:4]!r}, not with 'FILE'"
-        elif not int.from_bytes(raw[FLAGS_OFFSET : FLAGS_OFFSET + 2], "little") & RecordFlags.IN_USE:
+        elif not int.from_bytes(raw[FLAGS_OFFSET : FLAGS_OFFSET + 2], "little") & IN_USE:
             return
         else:
             try:
@@ -133,7 +135,7 @@ class RecordScan:
 
     def _base(self, record: MftRecord) -> None:
         where = f"MFT record {record.number}"
-        node = Node(record.number, record.sequence, bool(record.flags & RecordFlags.IS_DIRECTORY), record.link_count)
+        node = Node(record.number, record.sequence, bool(record.flags & IS_DIRECTORY), record.link_count)
         for attribute in record.attributes:
             node.streams.add((attribute.type, attribute.name))
             if attribute.type == AttributeType.FILE_NAME:

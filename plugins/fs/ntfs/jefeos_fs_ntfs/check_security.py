@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from attrs import define
@@ -116,15 +117,14 @@ class SecurityCheck:
         return node.streams if node is not None else set()
 
 
-def check_upcase(table: bytes, findings: Findings) -> None:
-    """$UpCase has the right size, and leaves capitals as they are."""
+@lru_cache(maxsize=2)
+def upcase_fault(table: bytes) -> str:
+    """What is wrong with the contents of $UpCase: its size, the Latin letters, capitals that have capitals."""
     if len(table) != 2 * UPCASE_UNITS:
-        findings.add("$UpCase", f"has {len(table)} bytes, not {2 * UPCASE_UNITS}")
-        return
+        return f"has {len(table)} bytes, not {2 * UPCASE_UNITS}"
     units = memoryview(table).cast("H")
     wrong = [unit for unit in range(UPCASE_UNITS) if units[units[unit]] != units[unit]]
     latin = [unit for unit in range(128) if units[unit] != (unit - 32 if ord("a") <= unit <= ord("z") else unit)]
     if latin:
-        findings.add("$UpCase", f"the capital of {chr(latin[0])!r} is {chr(units[latin[0]])!r}")
-    elif len(wrong) > len(units) // 64:
-        findings.add("$UpCase", f"{len(wrong)} capitals have capitals of their own")
+        return f"the capital of {chr(latin[0])!r} is {chr(units[latin[0]])!r}"
+    return f"{len(wrong)} capitals have capitals of their own" if len(wrong) > len(units) // 64 else ""

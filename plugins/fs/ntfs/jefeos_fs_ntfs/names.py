@@ -11,6 +11,7 @@ in nothing else, by their units. `Collator.key` gives a tuple that sorts that wa
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 from jefeos.errors import Errno, KernelError
@@ -67,13 +68,19 @@ def to_bytes(name: str) -> bytes:
         return text.encode("utf-8", "surrogatepass")
 
 
+@lru_cache(maxsize=2)
+def _case_table(upcase: bytes) -> Mapping[int, int]:
+    """The units that have a capital. Nearly all volumes have the same table."""
+    units = memoryview(upcase).cast("H")
+    return {unit: capital for unit, capital in enumerate(units) if unit != capital}
+
+
 class Collator:
     """The order of names on one volume."""
 
     def __init__(self, upcase: bytes) -> None:
         """``upcase`` is the contents of $UpCase; units beyond its end have no other case."""
-        units = memoryview(upcase[: 2 * UPCASE_UNITS]).cast("H")
-        self.table: Mapping[int, int] = {unit: capital for unit, capital in enumerate(units) if unit != capital}
+        self.table = _case_table(upcase[: 2 * UPCASE_UNITS])
         lower = {unit: unit - 32 for unit in range(ord("a"), ord("z") + 1)}
         self._plain_ascii = {unit: self.table[unit] for unit in self.table if unit < 128} == lower
 
