@@ -26,11 +26,17 @@ from jefeos_fs_ntfs.check_names import NameCheck
 from jefeos_fs_ntfs.check_records import RecordScan
 from jefeos_fs_ntfs.check_security import SecurityCheck, upcase_fault
 from jefeos_fs_ntfs.check_state import MOST_RANGES, Findings, differences, say_ranges
-from jefeos_fs_ntfs.journal import Journal
-from jefeos_fs_ntfs.layout import AttributeType, BootSector, MetaFile, VolumeFlags, VolumeInformation
+from jefeos_fs_ntfs.layout import (
+    REFERENCE_MASK,
+    AttributeType,
+    BootSector,
+    MetaFile,
+    VolumeFlags,
+    VolumeInformation,
+)
 from jefeos_fs_ntfs.names import UPCASE_UNITS, Collator
-from jefeos_fs_ntfs.overlay import OverlayDevice
 from jefeos_fs_ntfs.record import MftRecord
+from jefeos_fs_ntfs.recovery import recover, was_cut_off
 from jefeos_fs_ntfs.upcase import default_upcase
 
 if TYPE_CHECKING:
@@ -110,7 +116,8 @@ class Check:
         if self.findings.left_out:
             problems.append(Problem("volume", f"{self.findings.left_out} more problems are not listed"))
         nodes = [node for node in self.scan.nodes.values() if node.names] if self.scan else []
-        visible = [node for node in nodes if node.number == MetaFile.ROOT or node.number >= MetaFile.FIRST_FREE]
+        visible = [node for node in nodes if node.number == MetaFile.ROOT or node.number >= MetaFile.FIRST_FREE
+                   and node.names[0].parent & REFERENCE_MASK != MetaFile.EXTEND]
         directories = sum(node.is_directory for node in visible)
         used = int.from_bytes(self.scan.map.bits, "little").bit_count() if self.scan else 0
         cluster_bytes = self.geometry.cluster_bytes if self.geometry else 0
@@ -128,14 +135,9 @@ class Check:
         """What a crash left in our journal counts as written."""
         assert self.geometry is not None
         try:
-            journal = Journal(self.volume, self.geometry)
-            if not journal.state().ours:
-                return
-            self.notes.append("the journal of a crash is replayed")
-            if replay:
-                journal.recover()
-            else:
-                self.volume = BufferCache(OverlayDevice(self.volume, journal.replay_blocks()))
+            if was_cut_off(self.volume, self.geometry):
+                self.notes.append("the journal of a crash is replayed")
+                self.volume = recover(self.volume, self.geometry, on_medium=replay)
         except KernelError as error:
             self.findings.add("$LogFile", f"its journal: {_text(error)}")
 

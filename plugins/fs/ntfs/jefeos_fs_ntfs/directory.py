@@ -121,7 +121,7 @@ class NtfsDirectory(NtfsInode):
     def create_unnamed(self, mode: int, uid: int, gid: int) -> Inode:
         self.fs.require_writable()
         inode = self.fs.volume.run(self._new_file, None, mode, uid, gid, 0, b"")
-        self.fs.adopt(inode)
+        self.fs.made(inode)
         return inode
 
     def mkdir(self, name: bytes, mode: int, uid: int, gid: int) -> Inode:
@@ -138,7 +138,7 @@ class NtfsDirectory(NtfsInode):
     def _make(self, name: bytes, mode: int, uid: int, gid: int, rdev: int = 0, target: bytes = b"") -> Inode:
         self.fs.require_writable()
         inode = self.fs.volume.run(self._new_file, from_bytes(name), mode, uid, gid, rdev, target)
-        self.fs.adopt(inode)
+        self.fs.made(inode)
         self.touch_modified()
         return inode
 
@@ -179,6 +179,9 @@ class NtfsDirectory(NtfsInode):
         fs.volume.adopt(entry)
         if entry.room < 0:
             entry.settle()
+        if units is None:
+            fs.volume.orphans.add(record.number)
+            fs.volume.transaction.on_failure(fs.volume.orphans.discard, record.number)
         return inode
 
     def link(self, name: bytes, inode: Inode) -> None:
@@ -200,6 +203,7 @@ class NtfsDirectory(NtfsInode):
         inode.entry.change(base)
         base.link_count += 1
         inode.entry.add(make_resident(AttributeType.FILE_NAME, named, indexed=True))
+        self.fs.has_a_name(inode)
         inode.entry.settle()
 
     # -- removing --
@@ -247,6 +251,8 @@ class NtfsDirectory(NtfsInode):
         entry.change(entry.base)
         entry.base.link_count = max(entry.base.link_count - len(gone), 0)
         entry.settle()
+        if len(gone) == len(names):
+            self.fs.lost_its_names(inode)
 
     # -- renaming --
 

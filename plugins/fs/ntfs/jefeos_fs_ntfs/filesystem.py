@@ -57,6 +57,10 @@ class NtfsFilesystem(Filesystem):
         self._streams: WeakValueDictionary[tuple[int, str], StreamInode] = WeakValueDictionary()
         self._recent: deque[NtfsInode] = deque(maxlen=RECENT_INODES)
         self._security_id = -1
+        self._born: set[int] = set()
+        """Files that the medium does not know yet."""
+        self._half_gone: set[int] = set()
+        """Open files without a name that still have one on the medium."""
         volume.before_commit = self._flush_changed
         root = self._load(MetaFile.ROOT)
         if not isinstance(root, NtfsDirectory):
@@ -100,11 +104,35 @@ class NtfsFilesystem(Filesystem):
         return inode
 
     def adopt(self, inode: NtfsInode) -> None:
-        """A new file, or one that was just read."""
+        """It is the object for its file from now on."""
         self._inodes[inode.ino] = inode
         self._recent.append(inode)
         if self.volume.needs_trimming:
             self.volume.trim([other.index for other in list(self._inodes.values()) if isinstance(other, NtfsDirectory)])
+
+    def made(self, inode: NtfsInode) -> None:
+        """A new file."""
+        self._born.add(inode.ino)
+        self.adopt(inode)
+
+    def lost_its_names(self, inode: NtfsInode) -> None:
+        """It lives on while it is open. Within the operation, which may end with a commit."""
+        self.volume.orphans.add(inode.ino)
+        self.volume.transaction.on_failure(self.volume.orphans.discard, inode.ino)
+        if inode.ino not in self._born:
+            self._half_gone.add(inode.ino)
+            self.volume.transaction.on_failure(self._half_gone.discard, inode.ino)
+
+    def has_a_name(self, inode: NtfsInode) -> None:
+        """The opposite, also within the operation."""
+        if inode.ino in self.volume.orphans:
+            self.volume.orphans.discard(inode.ino)
+            self.volume.transaction.on_failure(self.volume.orphans.add, inode.ino)
+
+    def settle_names(self, inode: NtfsInode) -> None:
+        """Its contents are going to change, which must not be seen under a name that it had before."""
+        if inode.ino in self._half_gone:
+            self.volume.commit()
 
     def stream_inode(self, owner: NtfsInode, name: str) -> StreamInode:
         """An alternate stream as a file."""
@@ -127,20 +155,18 @@ class NtfsFilesystem(Filesystem):
         if inode.nlink or isinstance(inode, StreamInode):
             return
         if not self.read_only and inode.entry.base.in_use:
-            self.volume.run(self._release, inode)
+            self.volume.run(reparse.release_file, self.volume, inode.entry)
+        self.volume.orphans.discard(inode.ino)
         self._inodes.pop(inode.ino, None)
         self.volume.drop_entry(inode.ino)
-
-    def _release(self, inode: NtfsInode) -> None:
-        if inode.tag:
-            reparse.forget(self.volume, inode.tag, inode.entry.base.reference)
-        inode.entry.release()
 
     # -- what is put off --
 
     def _flush_changed(self) -> None:
         """Before a commit: times and sizes to the records and directories."""
         changed, self.changed = self.changed, {}
+        self._born.clear()
+        self._half_gone.clear()
         if changed:
             self.volume.run(self._flush, list(changed))
 

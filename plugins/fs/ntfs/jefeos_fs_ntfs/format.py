@@ -9,18 +9,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from jefeos.block.cache import BufferCache
 from jefeos.block.volume import CheckReport, FormatOptions, Progress, VolumeFormat, no_progress
 from jefeos.errors import Errno, KernelError
 
 from jefeos_fs_ntfs.boot import looks_like_ntfs, parse_geometry
 from jefeos_fs_ntfs.filesystem import NtfsFilesystem
-from jefeos_fs_ntfs.journal import Journal
 from jefeos_fs_ntfs.layout import BLOCK_BYTES, HIBERNATED_MAGIC, VolumeFlags
-from jefeos_fs_ntfs.overlay import OverlayDevice
+from jefeos_fs_ntfs.recovery import recover
 from jefeos_fs_ntfs.volume import Volume
 
 if TYPE_CHECKING:
+    from jefeos.block.cache import BufferCache
     from jefeos.mm.pagecache import PageCache
     from jefeos.vfs.inode import Clock, Filesystem
 
@@ -40,14 +39,13 @@ class NtfsFormat(VolumeFormat):
     def open(self, volume: BufferCache, *, writable: bool, page_cache: PageCache | None, clock: Clock) -> Filesystem:
         if volume.device.read_only:
             writable = False
-        interrupted = _has_journal(volume)
-        mounted = Volume(_recover(volume, writable=writable))
+        mounted = Volume(_recovered(volume, writable=writable))
         reason = ""
         state = mounted.journal.state()
         if writable:
             if state.live:
                 reason = f"{state.live}; run Windows, or fsck, first"
-            elif mounted.information().flags & VolumeFlags.DIRTY and not interrupted:
+            elif mounted.information().flags & VolumeFlags.DIRTY:
                 reason = "the volume was not unmounted cleanly; run fsck first"
         filesystem = NtfsFilesystem(mounted, clock, page_cache, writable=writable, reason=reason)
         if writable and not reason and _is_hibernated(filesystem):
@@ -69,7 +67,7 @@ class NtfsFormat(VolumeFormat):
         return check_and_repair(volume, repair=repair, clock=clock, progress=progress)
 
     def describe(self, volume: BufferCache) -> dict[str, str | int]:
-        mounted = Volume(_recover(volume, writable=False))
+        mounted = Volume(_recovered(volume, writable=False))
         information = mounted.information()
         geometry = mounted.geometry
         return {
@@ -85,23 +83,9 @@ class NtfsFormat(VolumeFormat):
         }
 
 
-def _has_journal(volume: BufferCache) -> bool:
-    """Whether a mount of ours was cut off, after which the journal makes everything whole, whatever the mark says."""
-    journal = Journal(volume, parse_geometry(volume.read(0, BLOCK_BYTES), volume.size_bytes))
-    return bool(journal.half_bytes) and journal.state().ours
-
-
-def _recover(volume: BufferCache, *, writable: bool) -> BufferCache:
-    """The volume with its journal finished: written there, or only seen so. Raises CorruptError."""
-    geometry = parse_geometry(volume.read(0, BLOCK_BYTES), volume.size_bytes)
-    journal = Journal(volume, geometry)
-    if not journal.half_bytes or not journal.state().ours:
-        return volume
-    if writable:
-        journal.recover()
-        return volume
-    blocks = journal.replay_blocks()
-    return BufferCache(OverlayDevice(volume, blocks), capacity_bytes=4 << 20) if blocks else volume
+def _recovered(volume: BufferCache, *, writable: bool) -> BufferCache:
+    """The volume with its journal finished, on the medium or only in memory. Raises CorruptError."""
+    return recover(volume, parse_geometry(volume.read(0, BLOCK_BYTES), volume.size_bytes), on_medium=writable)
 
 
 def _is_hibernated(filesystem: NtfsFilesystem) -> bool:

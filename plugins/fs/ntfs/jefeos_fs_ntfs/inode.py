@@ -191,6 +191,8 @@ class NtfsInode(Inode):
 
     def write_at(self, offset: int, data: bytes) -> None:
         self.fs.require_writable()
+        if not self.nlink:
+            self.fs.settle_names(self)
         self.fs.volume.run(self._write, offset, data)
         self.fs.changed[self] = None
 

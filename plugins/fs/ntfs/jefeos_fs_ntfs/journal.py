@@ -5,7 +5,7 @@ Windows: the volume is not written to. A finished or empty one is of no more use
 mounted for writing the room serves for a journal of our own, and is filled with 0xFF again, the sign of an empty log,
 when it is unmounted. If it never was, other systems see neither an empty log nor one of theirs, and leave it alone.
 
-    half 0   header | table of blocks | blocks …          half 1   the same
+    half 0   header | orphans | table of blocks | blocks …          half 1   the same
 
 A commit is written into the two halves by turns:
 
@@ -13,7 +13,8 @@ A commit is written into the two halves by turns:
                                                                   4. order   5. the blocks to their places
 
 so at any moment the newest header whose checksums are right says what has to be written again after a crash, and all
-commits before that one are in their places. A commit that is too large for a half, or a volume without a usable
+commits before that one are in their places. Orphans are the files that lived on without a name because they were open:
+after a crash they go. A commit that is too large for a half, or a volume without a usable
 $LogFile, is written in place without a journal; then a crash may leave what fsck has to put right.
 """
 
@@ -39,12 +40,14 @@ from jefeos_fs_ntfs.layout import (
 )
 from jefeos_fs_ntfs.record import MftRecord, apply_fixups
 from jefeos_fs_ntfs.runs import decode_runs
+from jefeos_fs_ntfs.transaction import Block
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from jefeos.block.cache import BufferCache
 
     from jefeos_fs_ntfs.boot import Geometry
-    from jefeos_fs_ntfs.transaction import Block
 
 MAGIC: Final = b"JefeOS\0J"
 HEADER_BYTES: Final = 4096
@@ -61,10 +64,18 @@ class JournalHeader(Struct):
     magic: bytes = raw(8)
     sequence: int = u64()
     blocks: int = u32()
+    orphans: int = u32()
+    """How many record numbers stand ahead of the table."""
     body_length: int = u32()
     body_crc: int = u32()
     crc: int = u32()
     """Of the bytes before it."""
+
+
+class Orphan(Struct):
+    """The record of a file without a name."""
+
+    number: int = u64()
 
 
 class TableLine(Struct):
@@ -72,6 +83,16 @@ class TableLine(Struct):
 
     offset: int = u64()
     length: int = u32()
+
+
+@frozen
+class Unfinished:
+    """What a crash left in the journal."""
+
+    sequence: int = 0
+    """0: nothing."""
+    blocks: tuple[Block, ...] = ()
+    orphans: tuple[int, ...] = ()
 
 
 @frozen
@@ -109,11 +130,11 @@ class Journal:
         """Whose log it is."""
         if not self.pieces:
             return LogState(live="$LogFile cannot be found")
-        head = self._read(0, HEADER_BYTES)
+        head, other = self._read(0, HEADER_BYTES), self._read(self.half_bytes, HEADER_BYTES)
         if self._newest()[0] or head.startswith(MAGIC):
             return LogState(ours=True)
         if head == EMPTY * len(head):
-            return LogState(empty=True)
+            return LogState(empty=head == other)
         if head[:4] in (RSTR_MAGIC, CHKD_MAGIC):
             return LogState(live=self._restart_state(head))
         return LogState(live="$LogFile holds neither a finished log nor an empty one")
@@ -139,32 +160,34 @@ class Journal:
             return ""
         return "$LogFile holds changes that Windows has not finished"
 
-    def replay_blocks(self) -> list[Block]:
-        """What has to be written again; nothing if the journal is not live."""
+    def unfinished(self) -> Unfinished:
+        """What has to be done again; nothing if the journal is not live. Raises CorruptError."""
         sequence, body = self._newest()
         if not sequence:
-            return []
+            return Unfinished()
         header = self._header(sequence % 2)
         assert header is not None
+        orphans = [Orphan.parse(body, number * Orphan.size).number for number in range(header.orphans)]
         blocks: list[Block] = []
-        position = header.blocks * TableLine.size
+        table = header.orphans * Orphan.size
+        position = table + header.blocks * TableLine.size
         for number in range(header.blocks):
-            line = TableLine.parse(body, number * TableLine.size)
+            line = TableLine.parse(body, table + number * TableLine.size)
             blocks.append((line.offset, body[position : position + line.length]))
             position += line.length
-        return blocks
+        return Unfinished(sequence, tuple(blocks), tuple(orphans))
 
-    def recover(self) -> bool:
-        """Finish what a crash interrupted and empty the log; whether there was a journal of ours."""
-        if not self.state().ours:
-            return False
-        for offset, data in self.replay_blocks():
+    def finish(self, unfinished: Unfinished) -> None:
+        """Do it. The log stays as it is until `close`."""
+        for offset, data in unfinished.blocks:
             self.cache.write(offset, data)
         self.cache.flush()
-        self.sequence = self._newest()[0]
+
+    def go_on(self, sequence: int) -> None:
+        """Use the log from here on, as it is after a crash."""
+        self.sequence = sequence
         self._used = [self.half_bytes, self.half_bytes]
-        self.close()
-        return True
+        self._fresh = True
 
     def _header(self, half: int) -> JournalHeader | None:
         if not self.half_bytes:
@@ -188,9 +211,10 @@ class Journal:
 
     # -- while mounted --
 
-    def write(self, blocks: list[Block]) -> None:
+    def write(self, blocks: list[Block], orphans: Iterable[int] = ()) -> None:
         """A commit, as the text of this module says. Nothing is on the medium before the next flush."""
-        table = b"".join([TableLine(offset=offset, length=len(data)).pack() for offset, data in blocks])
+        unnamed = [Orphan(number=number).pack() for number in sorted(orphans)]
+        table = b"".join([*unnamed, *[TableLine(offset=offset, length=len(data)).pack() for offset, data in blocks]])
         body = table + b"".join([data for _, data in blocks])
         if not self._fresh:
             self._fill(0, sum([length for _, length in self.pieces]))
@@ -203,8 +227,8 @@ class Journal:
             self._used[half] = max(self._used[half], HEADER_BYTES + len(body))
             self._write(start + HEADER_BYTES, body)
             self.cache.order()
-            header = JournalHeader(magic=MAGIC, sequence=self.sequence, blocks=len(blocks), body_length=len(body),
-                                   body_crc=crc32(body))
+            header = JournalHeader(magic=MAGIC, sequence=self.sequence, blocks=len(blocks), orphans=len(unnamed),
+                                   body_length=len(body), body_crc=crc32(body))
             header.crc = crc32(header.pack()[:-4])
             self._write(start, header.pack())
         else:

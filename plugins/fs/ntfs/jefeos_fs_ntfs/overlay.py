@@ -1,42 +1,28 @@
-"""A volume as it will be once its journal has been replayed, without writing to it.
+"""A volume on which nothing is really written: what is written stays in memory.
 
-For a volume that is opened read-only, or only looked at, after a crash.
+For a volume that is opened read-only, or only looked at, after a crash: its journal is finished here, so that it is
+seen as it will be.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jefeos.block.cache import BufferCache
 from jefeos.block.device import BlockDevice
-from jefeos.errors import Errno, KernelError
 
 if TYPE_CHECKING:
-    from jefeos_fs_ntfs.transaction import Block
+    from jefeos.block.cache import BufferCache
 
 
 class OverlayDevice(BlockDevice):
-    """Reads from a volume, with other bytes in some places. Refuses writes."""
+    """Reads from a volume, except for the sectors that were written."""
 
-    read_only = True
-
-    def __init__(self, volume: BufferCache, blocks: list[Block]) -> None:
+    def __init__(self, volume: BufferCache) -> None:
         self.volume = volume
         self.name = volume.device.name
         self.sector_bytes = volume.device.sector_bytes
         self.sector_count = volume.size_bytes // self.sector_bytes
-        self._sectors: dict[int, bytearray] = {}
-        for offset, data in blocks:
-            done = 0
-            while done < len(data):
-                number, start = divmod(offset + done, self.sector_bytes)
-                sector = self._sectors.get(number)
-                if sector is None:
-                    sector = bytearray(volume.read(number * self.sector_bytes, self.sector_bytes))
-                    self._sectors[number] = sector
-                piece = data[done : done + self.sector_bytes - start]
-                sector[start : start + len(piece)] = piece
-                done += len(piece)
+        self._sectors: dict[int, bytes] = {}
 
     def read_into(self, lba: int, buffer: memoryview) -> None:
         count = self.check_range(lba, len(buffer))
@@ -48,7 +34,9 @@ class OverlayDevice(BlockDevice):
                 buffer[start : start + self.sector_bytes] = sector
 
     def write(self, lba: int, data: bytes | bytearray | memoryview) -> None:
-        raise KernelError(Errno.EROFS)
+        count = self.check_range(lba, len(data))
+        for number in range(count):
+            self._sectors[lba + number] = bytes(data[number * self.sector_bytes : (number + 1) * self.sector_bytes])
 
     def flush(self) -> None:
         pass

@@ -22,10 +22,11 @@ from jefeos.vfs.flags import S_IFBLK, S_IFCHR, S_IFIFO, S_IFLNK, S_IFSOCK
 
 from jefeos_fs_ntfs.index import Index
 from jefeos_fs_ntfs.index_edit import insert, remove
-from jefeos_fs_ntfs.layout import VIEW_ENTRY, ReparsePoint, ReparseTag, SymbolicLinkReparse
+from jefeos_fs_ntfs.layout import VIEW_ENTRY, AttributeType, ReparsePoint, ReparseTag, SymbolicLinkReparse
 from jefeos_fs_ntfs.names import to_bytes
 
 if TYPE_CHECKING:
+    from jefeos_fs_ntfs.entry import Entry
     from jefeos_fs_ntfs.volume import Volume
 
 LX_SYMLINK_VERSION: Final = b"\2\0\0\0"
@@ -133,6 +134,14 @@ def forget(volume: Volume, tag: int, reference: int) -> None:
         entry = (VIEW_ENTRY.pack(0, 0, 0, 32, len(key), 0, 0) + key).ljust(32, b"\0")
         if index.lookup(index.key_of(entry)) is not None:
             remove(index, index.key_of(entry))
+
+
+def release_file(volume: Volume, entry: Entry) -> None:
+    """A file is gone, reparse point and all. Within an operation."""
+    value = entry.value(AttributeType.REPARSE_POINT, limit=REPARSE_BYTES_MAX)
+    if value is not None and len(value) >= ReparsePoint.size:
+        forget(volume, ReparsePoint.parse(value).reparse_tag, entry.base.reference)
+    entry.release()
 
 
 def _index(volume: Volume) -> Index | None:

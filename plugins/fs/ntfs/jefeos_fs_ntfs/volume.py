@@ -10,7 +10,7 @@ begun again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
@@ -24,6 +24,7 @@ from jefeos_fs_ntfs.journal import Journal
 from jefeos_fs_ntfs.layout import BLOCK_BYTES, AttributeType, MetaFile, VolumeFlags, VolumeInformation
 from jefeos_fs_ntfs.mft import Mft
 from jefeos_fs_ntfs.names import UPCASE_UNITS, Collator
+from jefeos_fs_ntfs.reparse import release_file
 from jefeos_fs_ntfs.transaction import Block, Transaction
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Volume:
         self.journal = Journal(cache, self.geometry)
         self.nodes_cached = 0
         self.before_commit: Callable[[], None] = lambda: None
+        self.orphans: set[int] = set()
+        """Files that have no name but are open."""
         self.collator = Collator(b"")
         self.entries: WeakValueDictionary[int, Entry] = WeakValueDictionary()
         self._kept: dict[int, Entry] = {}
@@ -175,7 +178,7 @@ class Volume:
             for changed in self.transaction.take_dirty():
                 self._unwritten += changed.blocks()
             if self._unwritten:
-                self.journal.write(self._unwritten)
+                self.journal.write(self._unwritten, self.orphans)
                 self._unwritten = []
         finally:
             self._committing = False
@@ -185,6 +188,19 @@ class Volume:
         """Everything is on the medium when this returns."""
         self.commit()
         self.cache.flush()
+
+    def resume(self, sequence: int, orphans: Iterable[int]) -> None:
+        """After a crash, its journal done: remove the files that had lost their names, and unmount."""
+        self.journal.go_on(sequence)
+        self._marked = True
+        for number in orphans:
+            try:
+                entry = self.entry(number)
+            except CorruptError:
+                continue
+            if entry.find(AttributeType.FILE_NAME) is None and number >= MetaFile.FIRST_USER:
+                self.run(release_file, self, entry)
+        self.close()
 
     def close(self) -> None:
         """The last flush: the volume is clean, and its log empty."""

@@ -1,30 +1,21 @@
-"""The kit's suite for filesystems, on volumes with small and large clusters."""
+"""The kit's suite for filesystems on volumes, with clusters of the usual and of the smallest size."""
 
 from __future__ import annotations
 
-import pytest
 from jefeos.block.volume import FormatOptions
-from jefeos.mm.pagecache import PageCache
-from jefeos.testing.filesystems import FilesystemConformance
-from jefeos.testing.volumes import image_volume, make_volume
-from jefeos.vfs.inode import Clock, Filesystem
+from jefeos.testing.volume_suite import VolumeConformance
 from jefeos_fs_ntfs.format import NtfsFormat
 
-FORMAT = NtfsFormat()
 
-
-class TestNtfs(FilesystemConformance):
+class TestNtfs(VolumeConformance):
     """Clusters of 4 KiB, which is what volumes have by default."""
 
-    cluster_bytes = 4096
-
-    @pytest.fixture
-    def filesystem(self, page_cache: PageCache, clock: Clock) -> Filesystem:
-        image = make_volume(FORMAT, 8 << 20, FormatOptions(cluster_bytes=self.cluster_bytes))
-        return FORMAT.open(image_volume(image), writable=True, page_cache=page_cache, clock=clock)
-
-
-class TestSmallClusters(TestNtfs):
-    """Clusters smaller than a file record."""
-
-    cluster_bytes = 512
+    format = NtfsFormat()
+    options = FormatOptions(cluster_bytes=4096)
+    time_step_ns = 100
+    sparse = True
+    xattrs = True
+    always_clean = True
+    crash_points = 30
+    fuzz_cases = 25
+    byte_step = 4001
