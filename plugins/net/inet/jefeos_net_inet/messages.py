@@ -384,12 +384,12 @@ class MessageSocket(DatagramSocket):
     # --- the rest --------------------------------------------------------------------------------------------
 
     def shut_down(self, reading: bool, writing: bool) -> None:
-        if self.peer is None:
-            raise KernelError(Errno.ENOTCONN)
         self._reading_shut |= reading
         self._writing_shut |= writing
         if reading:
             self._stack.timers.soon(self._tell)
+        if self.peer is None:  # and yet it is done, as on Linux
+            raise KernelError(Errno.ENOTCONN)
 
     def _tell(self) -> None:
         if not self.is_closed:

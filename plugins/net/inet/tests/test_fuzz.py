@@ -52,7 +52,10 @@ def seeds() -> list[bytes]:
             destination=ALL_NODES, mac=ethernet.multicast_mac(ALL_NODES),
         ),
         frame4(2, igmp.emit_old(igmp.IgmpType.QUERY, ANY4), destination=b"\xe0\0\0\1", hop_limit=1),
-        frame6(58, message6(IcmpMessage(130, 0, 1000 << 16, bytes(20)), THEIRS6, ALL_NODES), destination=ALL_NODES, hop_limit=1),
+        frame6(
+            58, message6(IcmpMessage(130, 0, 1000 << 16, bytes(20)), THEIRS6, ALL_NODES), destination=ALL_NODES,
+            hop_limit=1,
+        ),
         ethernet.emit(ethernet.BROADCAST_MAC, station_mac(2), EtherType.ARP)
         + arp.emit(arp.ArpPacket(1, station_mac(2), THEIRS, bytes(6), OURS)),
         ethernet.emit(station_mac(1), station_mac(2), EtherType.VLAN) + b"\0\0\x08\0" + frame4(1, echo4())[14:],
