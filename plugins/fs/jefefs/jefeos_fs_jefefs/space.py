@@ -82,7 +82,9 @@ class Space:
         """All of it is free but what has its fixed place."""
         geometry = self.geometry
         for group in range(geometry.groups):
-            self.free_counts[group] = self._bits_free(self.fresh_bitmap(group), group)
+            base = group * geometry.group_blocks
+            inside = base >= geometry.first_data and base + geometry.group_blocks <= geometry.data_end
+            self.free_counts[group] = geometry.group_blocks if inside else _zeros(self.fresh_bitmap(group))
             if self.free_counts[group]:
                 self.with_free |= 1 << group
         self.free = sum(self.free_counts)
@@ -336,7 +338,7 @@ class Space:
             bitmap = bytearray(self._read_block(self.geometry.bitmap_block(number, slot)))
             if crc32(bitmap) != self.checksums[number]:
                 raise CorruptError(f"bitmap of group {number}: its checksum is wrong")
-        if self._bits_free(bitmap, number) != self.free_counts[number]:
+        if _zeros(bitmap) != self.free_counts[number]:
             raise CorruptError(f"bitmap of group {number}: it does not have as many free blocks as the index says")
         fixed = self.fresh_bitmap(number)
         if int.from_bytes(fixed, "little") & ~int.from_bytes(bitmap, "little"):
@@ -354,10 +356,6 @@ class Space:
                 fill(bitmap, first, last - first, used=True)
         return bitmap
 
-    @staticmethod
-    def _bits_free(bitmap: bytearray, number: int) -> int:
-        return len(bitmap) * 8 - int.from_bytes(bitmap, "little").bit_count()
-
     def _mark(self, address: int, count: int, *, used: bool) -> None:
         """Set or clear the bits of a run. Raises CorruptError if one of them is that way already."""
         group_blocks = self.geometry.group_blocks
@@ -374,6 +372,10 @@ class Space:
 
     def _read_block(self, address: int) -> bytes:
         return self.volume.read(address * self.geometry.block_bytes, self.geometry.block_bytes)
+
+
+def _zeros(bitmap: bytearray) -> int:
+    return len(bitmap) * 8 - int.from_bytes(bitmap, "little").bit_count()
 
 
 def fill(bitmap: bytearray, start: int, count: int, *, used: bool) -> bool:
