@@ -34,6 +34,8 @@ class Script:
 
     def __init__(self, *, mtu: int = 1500, largest: int = 0, port: int = 4000, **settings: int) -> None:
         self.time = Time()
+        self.addresses = (PEER, OURS)
+        """Source and destination of what arrives."""
         self.out: list[bytes] = []
         self.host = Host(self.time, OURS, self.out.append, random.Random(1), mtu, largest)
         for name, value in settings.items():

@@ -10,7 +10,7 @@ and will be sent again. The ranges touched last are reported first in SACK optio
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from typing import Final
 
 MOST_RANGES: Final = 1024
@@ -78,6 +78,11 @@ class Reassembly:
             starts[first:last] = [low]
         self.recent = [merged, *(one for one in self.recent if one is not merged and one not in touched)][:_REPORTED]
         return True
+
+    def holds(self, start: int, end: int) -> bool:
+        """Whether all of this has arrived before."""
+        index = bisect_right(self._starts, start) - 1
+        return index >= 0 and end <= self.ranges[index].end
 
     def _count(self, length: int) -> None:
         self.bytes_held += length

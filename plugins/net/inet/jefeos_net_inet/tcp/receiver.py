@@ -73,9 +73,8 @@ class Receiver:
         nxt = self.nxt
         end = start + len(data)
         if start > nxt:
-            known = self._known(start, end)
-            if known is not None:
-                self.duplicate = known
+            if self.reassembly.holds(start, end):
+                self.duplicate = (start, end)
             self.reassembly.add(start, data)
             self.ack_state = ACK_NOW
             return False
@@ -104,12 +103,6 @@ class Receiver:
                 self.ack_state = ACK_LATER
                 self.ack_at_ns = now_ns + DELAY_NS
         return True
-
-    def _known(self, start: int, end: int) -> tuple[int, int] | None:
-        for one in self.reassembly.ranges:
-            if one.start <= start and end <= one.end:
-                return start, end
-        return None
 
     def note_urgent(self, end: int) -> bool:
         """The peer's urgent pointer; True if it is new."""
