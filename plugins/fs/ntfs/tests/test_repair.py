@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from jefeos.block.volume import CheckReport
+from jefeos.testing.mounted import mounted
+from jefeos.testing.operations import Model, everyday, perform
+from jefeos.testing.volumes import image_volume
+from jefeos_fs_ntfs.format import NtfsFormat
 from jefeos_fs_ntfs.layout import AttributeType, MetaFile
 
 sys.path.insert(0, str(Path(__file__).parent))
 from ntfs_patient import Patient
 
+FORMAT = NtfsFormat()
 RECORD = 1024
 
 
@@ -163,3 +169,81 @@ def test_clusters_of_two_files_are_left_alone() -> None:
     patient.edit_record(MetaFile.UPCASE, move)
     report = repaired(patient)
     assert [one.where for one in report.problems if not one.repaired] == ["MFT record 10", "$UpCase"]
+
+
+# --- nothing is lost ------------------------------------------------------------------------------------------------
+
+
+def populated(cluster_bytes: int, seed: int) -> tuple[bytes, dict[bytes, tuple[int, bytes]]]:
+    """A volume after a workload, with one large directory, and its tree."""
+    patient = Patient(8 << 20, cluster_bytes)
+    model = Model()
+    with mounted(FORMAT, image_volume(patient.image)) as here:
+        for operation in everyday(model, random.Random(seed), 120):
+            perform(operation, here)
+            model.apply(operation)
+        here.vfs.mkdir(here.actor, b"/large", 0o755)
+        for number in range(150):
+            here.put(b"/large/a name that takes some room %d" % number, b"contents %d" % number)
+        tree = here.tree()
+    return bytes(patient.image.data), tree
+
+
+def spoil(patient: Patient, dice: random.Random) -> None:
+    """Damage that everything is there twice for: bitmaps, index blocks, the mirror, a boot sector, link counts."""
+    data = patient.image.data
+    match dice.randrange(6):
+        case 0:
+            place = patient.stream(MetaFile.BITMAP)
+            for _ in range(200):
+                patient.flip(place, dice.randrange(patient.geometry.clusters))
+        case 1:
+            place = patient.stream(MetaFile.MFT, AttributeType.BITMAP)
+            for _ in range(50):
+                patient.flip(place, dice.randrange(24, 160))
+        case 2:
+            blocks = [place for place in range(0, len(data), 512) if data[place : place + 4] == b"INDX"]
+            place = dice.choice(blocks)
+            half = data[place : place + 2048] + bytes(2048)
+            data[place : place + 4096] = dice.choice((bytes(4096), dice.randbytes(4096), half))
+        case 3:
+            place = patient.geometry.mftmirr_lcn * patient.geometry.cluster_bytes
+            data[place : place + 4096] = dice.randbytes(4096)
+        case 4:
+            place = dice.choice((0, len(data) - 512))
+            data[place : place + 512] = dice.randbytes(512)
+        case _:
+            record = patient.record(dice.randrange(4))
+            data[record : record + RECORD] = dice.randbytes(RECORD)
+
+
+@pytest.mark.parametrize("cluster_bytes", [512, 4096])
+def test_nothing_is_lost(cluster_bytes: int) -> None:
+    contents, tree = populated(cluster_bytes, seed=cluster_bytes)
+    for seed in range(12):
+        patient = Patient(contents=contents)
+        spoil(patient, random.Random(seed))
+        report = patient.check(repair=True)
+        assert report.clean, (seed, report.problems[:3])
+        assert not patient.check().problems, seed
+        with mounted(FORMAT, image_volume(patient.image), writable=False) as here:
+            assert here.tree() == tree, seed
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("cluster_bytes", [512, 1024, 4096, 65536])
+def test_nothing_is_lost_at_length(cluster_bytes: int) -> None:
+    """Several damages at once: all is put right, or nothing is made worse."""
+    contents, tree = populated(cluster_bytes, seed=cluster_bytes + 1)
+    for seed in range(1000, 1400):
+        dice = random.Random(seed)
+        patient = Patient(contents=contents)
+        for _ in range(dice.randrange(1, 4)):
+            spoil(patient, dice)
+        report = patient.check(repair=True)
+        if report.clean:
+            assert not patient.check().problems, seed
+            with mounted(FORMAT, image_volume(patient.image), writable=False) as here:
+                found = here.tree()
+            assert {path: found.get(path) for path in tree} == tree, seed
