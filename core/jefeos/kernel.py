@@ -21,12 +21,13 @@ import logging
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import jefeos
 from jefeos.bus.system import RamFile, needs_ram_file, start_devices, stop_devices, wants_devices
 from jefeos.config import BootConfig
-from jefeos.errors import BootError, ConfigError, KernelError
+from jefeos.errors import BootError, ConfigError, JefeError, KernelError
 from jefeos.hostfiles import HostStreams
 from jefeos.klog import KernelLog
 from jefeos.net.networking import Networking
@@ -367,6 +368,10 @@ class Kernel:
         net: Networking | None = getattr(self, "net", None)
         if net is not None:
             net.close()
+        vfs: Vfs | None = getattr(self, "vfs", None)
+        if vfs is not None and vfs.mounts:  # after a boot that failed
+            with suppress(JefeError):
+                vfs.unmount_all()
         stop_devices(self)
         streams = getattr(self, "host_streams", None)
         if streams is not None:

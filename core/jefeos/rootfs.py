@@ -149,11 +149,16 @@ def _type_of(kernel: Kernel, source: str) -> FilesystemType:
             continue
     import os
 
-    from jefeos.block.sources import VolumeSource
+    from jefeos.block.sources import VolumeSource, open_volume
 
-    path = VolumeSource.parse(source).path
-    if not os.path.exists(path):
+    parsed = VolumeSource.parse(source)
+    if not os.path.exists(parsed.path):
         raise BootError(f"{source}: there is no such file or folder on the host", Errno.ENOENT)
+    if os.path.isfile(parsed.path) and parsed.partition is not None:
+        try:
+            open_volume(parsed, read_only=True, lock=False).image.close()
+        except UsageError as error:  # no image, or no such partition
+            raise BootError(str(error)) from None
     known = ", ".join(kind.name for kind in kernel.filesystem_types) or "none (no filesystem plugin is installed)"
     raise BootError(f"{source}: no filesystem plugin recognises it; known types: {known}")
 

@@ -109,6 +109,9 @@ class DeviceModel:
     def config_written(self, offset: int, width: int) -> None:
         """Configuration space was written (after the fact)."""
 
+    def release(self) -> None:
+        """The machine is switched off for good: let go of what belongs to the host, such as disk images."""
+
     # -- what a model calls --
 
     def dma_read(self, address: int, length: int) -> memoryview:
@@ -304,6 +307,10 @@ class SimulatedMachine(Machine):
         self._last_vector = FIRST_MESSAGE_VECTOR
         self._time_ns = 0
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    def stop(self) -> None:
+        for model in self._models.values():
+            model.release()
 
     # -- devices --
 

@@ -106,9 +106,19 @@ def start_devices(kernel: Kernel) -> None:
         kernel.disks.follow(kernel.devices)
         kernel.net.follow(kernel.devices)
         kernel.devices.bind_all()
+        _protect_disks(kernel)
     except BaseException:
         machine.stop()
         raise
+
+
+def _protect_disks(kernel: Kernel) -> None:
+    """An ATA disk tells that it is write-protected only when it is written to: too late for a mount to be read-only."""
+    assert kernel.disks is not None
+    whole = [disk for disk in kernel.disks.disks.values() if not disk.is_partition]
+    for spec, disk in zip(kernel.config.disks, whole, strict=False):
+        if spec.read_only:
+            disk.device.read_only = True
 
 
 def _make_nic(kernel: Kernel, spec: str) -> NicRequest:

@@ -413,6 +413,12 @@ class IdeController(DeviceModel):
         """Connect a disk: positions 0 and 1 are the first channel's, 2 and 3 the second's."""
         self.channels[position // 2].drives[position % 2] = drive
 
+    def release(self) -> None:
+        for channel in self.channels:
+            for drive in channel.drives:
+                if drive is not None:
+                    drive.image.close()
+
     def reaches(self, address: int, length: int) -> bool:
         """Whether DMA to these addresses gets anywhere."""
         return self.machine is not None and self.is_bus_master and address + length <= self.machine.ram_bytes
