@@ -203,6 +203,9 @@ class Udp:
         sockets = self.ports.get(port)
         if sockets is None:
             return None
+        if len(sockets) == 1:
+            (socket,) = sockets
+            return socket if socket.accepts(packet) and self._from_peer(socket, source_port) else None
         best: list[UdpSocket] = []
         best_score = -1
         for socket in sockets:

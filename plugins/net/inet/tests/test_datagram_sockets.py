@@ -1,4 +1,4 @@
-"""UDP sockets side by side with the host's, on loopback: the same calls, the same outcomes. And what only we can see."""
+"""UDP sockets side by side with the host's, on loopback: the same calls, the same outcomes. And what only we see."""
 
 from __future__ import annotations
 
