@@ -32,7 +32,7 @@ Work = Callable[[Mounted], None]
 
 
 def name(number: int) -> str:
-    return f"A file of the folder {number:06}.txt"
+    return f"File {number:06}.txt"  # three slots: a directory has 65,536
 
 
 def jefeos(image: Path, work: Work, before: Work | None = None) -> Runner:
@@ -62,7 +62,9 @@ def jefeos(image: Path, work: Work, before: Work | None = None) -> Runner:
     return run
 
 
-def on_fresh_image(bench: Bench, image: Path, *command: str | Path, before: tuple[str | Path, ...] = ()) -> Runner | None:
+def on_fresh_image(
+    bench: Bench, image: Path, *command: str | Path, before: tuple[str | Path, ...] = ()
+) -> Runner | None:
     """Seconds of a command on a new volume; None if mtools are not installed."""
     if bench.peer("mcopy") is None or bench.peer("mkfs.fat") is None:
         return None

@@ -22,7 +22,7 @@ def run(*command: str | Path, timeout: float = 600) -> str:
     """What a tool prints; its failure is a failure of the test."""
     done = subprocess.run(command, capture_output=True, env=ENVIRONMENT, timeout=timeout, check=False)
     output = done.stdout.decode("utf-8", "replace")
-    assert done.returncode == 0, f"{command} ended with {done.returncode}: {output[-2000:]} {done.stderr[-2000:]!r}"
+    assert done.returncode == 0, f"{command[:3]} ended with {done.returncode}: {output[-2000:]} {done.stderr[-2000:]!r}"
     return output
 
 

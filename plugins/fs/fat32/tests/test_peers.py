@@ -169,7 +169,7 @@ def they_write(image: Path, folder: Path, count: int) -> Tree:
     dice = random.Random(count)
     tree: Tree = {}
     for number in range(count):
-        parent = dice.choice(("", "flat/", "flat/", "deep/er/and deeper/"))
+        parent = dice.choice(("flat/", "flat/", "deep/er/and deeper/")) if number % 40 else ""  # a small root on FAT16
         path = f"{parent}{dice.choice(WORDS)} {number}"
         place = folder / path
         place.parent.mkdir(parents=True, exist_ok=True)
