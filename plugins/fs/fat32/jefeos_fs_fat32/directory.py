@@ -140,7 +140,7 @@ class FatDirectory(FatInode):
     # --- names come --------------------------------------------------------------------------------------------------
 
     def _prepare(self, name: bytes) -> str:
-        """Before a name is made: everything that may be wrong with it."""
+        """Before a name is made: all that may be wrong with it."""
         self.fs.require_writable()
         if not self.nlink:
             raise KernelError(Errno.ENOENT)

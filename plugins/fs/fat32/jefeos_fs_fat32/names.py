@@ -110,12 +110,21 @@ def exact_short(text: str) -> bytes | None:
     return base.encode("ascii").ljust(8) + extension.encode("ascii").ljust(3)
 
 
+class _Squeezing(dict[int, str | None]):
+    """For `str.translate`: what a short name has of each character."""
+
+    def __missing__(self, code: int) -> str:
+        return "_"
+
+
+_SQUEEZE: Final = _Squeezing({ord(character): character for character in _SHORT_CHARACTERS} | {0x20: None, 0x2E: None})
+
+
 def _squeezed(part: str, length: int) -> tuple[str, bool]:
     """The characters of ``part`` that a short name may have, and whether that says less than ``part``."""
-    kept = "".join(
-        [character if character in _SHORT_CHARACTERS else "_" for character in part.upper() if character not in " ."]
-    )
-    return kept[:length], len(kept) > length or kept != part.upper()
+    upper = part.upper()
+    kept = upper.translate(_SQUEEZE)
+    return kept[:length], len(kept) > length or kept != upper
 
 
 def make_short(text: str, taken: Container[bytes]) -> bytes:
@@ -132,10 +141,11 @@ def make_short(text: str, taken: Container[bytes]) -> bytes:
         if short not in taken:
             return short
     base_part = base_part or "_"
-    for number in range(1, PLAIN_TAILS + 1):
-        short = f"{base_part[:6]}~{number}".encode("ascii").ljust(8) + tail
-        if short not in taken:
-            return short
+    if f"{base_part[:6]}~{PLAIN_TAILS}".encode("ascii").ljust(8) + tail not in taken:
+        for number in range(1, PLAIN_TAILS + 1):
+            short = f"{base_part[:6]}~{number}".encode("ascii").ljust(8) + tail
+            if short not in taken:
+                return short
     mixed = zlib.crc32(encode(text))
     for attempt in range(1 << 16):
         mark = f"{(mixed + attempt) & 0xFFFF:04X}~{1 + attempt % 9}"
