@@ -18,6 +18,8 @@ from jefeos_fs_fat32.inode import Entry, FatInode
 from jefeos_fs_fat32.layout import IS_ARCHIVE, MOST_FILE_BYTES, Slot
 
 if TYPE_CHECKING:
+    from jefeos.mm.pagecache import FileMapping
+
     from jefeos_fs_fat32.directory import FatDirectory
     from jefeos_fs_fat32.filesystem import FatFilesystem
     from jefeos_fs_fat32.table import Run
@@ -43,6 +45,24 @@ class FatFile(FatInode):
     def blocks(self) -> int:
         cluster_bytes = self.fs.geometry.cluster_bytes
         return -(-self.size // cluster_bytes) * (cluster_bytes // 512)
+
+    @property
+    def mapping(self) -> FileMapping:
+        if self._mapping is None:
+            self.fs.will_map(self)
+        return super().mapping
+
+    @property
+    def is_idle(self) -> bool:
+        """Nobody has it open, or its pages in an address space, and nothing in them is newer than the volume."""
+        mapping = self._mapping
+        return not self.open_count and mapping is not None and not mapping.users and not mapping.dirty
+
+    def release_pages(self) -> None:
+        """Give cached pages back; they are read again when they are needed."""
+        if self._mapping is not None:
+            self._mapping.release()
+            self._mapping = None
 
     # --- chain -------------------------------------------------------------------------------------------------------
 
@@ -237,6 +257,7 @@ class FatFile(FatInode):
 
     def evict(self) -> None:
         super().evict()
+        self.fs.mapped.pop(self, None)
         if self.nlink or self.fs.read_only:
             return
         try:

@@ -43,6 +43,8 @@ class FatFilesystem(Filesystem):
 
     name = "vfat"
     folds_names = True
+    most_idle = 4096
+    """Files whose pages may stay in the cache while nobody uses them: each of them keeps its inode as well."""
 
     def __init__(
         self,
@@ -69,6 +71,8 @@ class FatFilesystem(Filesystem):
             if self.geometry.clusters > TRUSTED_COUNT_ABOVE and not self.state.was_dirty:
                 self.table.assume_free(info.free_clusters)
         self.writes = Writes(volume, self.table, self.state)
+        self.mapped: dict[FatFile, None] = {}
+        """Files with pages in the cache, the first ones first."""
         self._last_ino = ROOT_INO
         slot = Slot(attributes=Attribute.DIRECTORY)
         set_cluster(slot, self.geometry.root_cluster)
@@ -104,6 +108,14 @@ class FatFilesystem(Filesystem):
         if new is not None:
             inode.batch = self.writes.number
         return inode
+
+    def will_map(self, file: FatFile) -> None:
+        """``file`` is about to get pages; some that nobody uses give theirs back if there are too many."""
+        if len(self.mapped) >= self.most_idle:
+            for other in [other for other in self.mapped if other.is_idle][: max(self.most_idle // 8, 1)]:
+                other.release_pages()
+                del self.mapped[other]
+        self.mapped[file] = None
 
     def new_slot(self, attributes: int) -> Slot:
         """An entry that is made now, without a name and without clusters."""
@@ -171,7 +183,6 @@ class FatFilesystem(Filesystem):
         super().sync()
         if not self.read_only:
             self.writes.close()
-        if self.page_cache is not None:
-            for mapping in list(self.page_cache.mappings()):
-                if isinstance(mapping.source, FatInode) and mapping.source.fs is self:
-                    mapping.release()
+        for file in self.mapped:
+            file.release_pages()
+        self.mapped.clear()
