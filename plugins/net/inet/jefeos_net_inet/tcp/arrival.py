@@ -216,7 +216,9 @@ def _process(connection: Connection, segment: Segment, now_ns: int) -> None:
                 return
     elif length and state is not SYN_RECEIVED:
         receiver.ack_state = ACK_NOW
-    if connection.state in FLUSHING:
+    if (sender.nxt < sender.queue.end or sender.recovery.phase or sender.fin_at is not None) and (
+        connection.state in FLUSHING
+    ):
         sender.transmit(now_ns)
 
 

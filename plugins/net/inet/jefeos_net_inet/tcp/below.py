@@ -7,9 +7,10 @@ the layer.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
 from jefeos.errors import Errno, KernelError
-from jefeos.net.device import ETHERNET_HEADER_BYTES, Features, Offload
+from jefeos.net.device import ETHERNET_HEADER_BYTES, Features, NetDevice, Offload
 
 from jefeos_net_inet.addresses import Kind
 from jefeos_net_inet.packets import Packet
@@ -18,6 +19,7 @@ from jefeos_net_inet.tcp.network import Path
 from jefeos_net_inet.tcp.wire import (
     CHECKSUM_OFFSET,
     PROTOCOL,
+    cut,
     partial_checksum,
     quoted_ports_and_sequence,
     seal,
@@ -42,6 +44,8 @@ class TcpOverIp:
     def __init__(self, stack: InetStack) -> None:
         self._stack = stack
         self._families: dict[int, Any] = {4: stack.ipv4, 16: getattr(stack, "ipv6", None)}
+        self._fills_in: WeakKeyDictionary[NetDevice, bool] = WeakKeyDictionary()
+        """Whether a device fills in checksums."""
         self._timer: Any = None
         self._offloads: dict[tuple[int, int, int, bool], Offload] = {}
         self.now_ns = stack.timers.now_ns
@@ -72,24 +76,45 @@ class TcpOverIp:
         interface: int,
     ) -> bool:
         """HOT."""
-        family = self._families[len(source)]
         try:
-            path = family.path(destination, source, interface)
-            offload = None
-            fills_in = path.interface.device.features & Features.TX_CHECKSUM
-            if fills_in or segment_bytes:
-                key = (len(source), len(header), segment_bytes, bool(fills_in))
-                offload = self._offloads.get(key) or self._offload(*key)
-            if fills_in:
-                header = partial_checksum(source, destination, header, len(payload), segment_bytes)
-            else:
-                header = seal(source, destination, header, payload)
-            return bool(family.send(
+            path = self._families[len(source)].path(destination, source, interface)
+        except KernelError:
+            return True  # no way there: it got lost, as on a wire
+        device = path.interface.device
+        fills_in = self._fills_in.get(device)
+        if fills_in is None:
+            fills_in = self._fills_in[device] = bool(device.features & Features.TX_CHECKSUM)
+        if segment_bytes and not device.features & Features.TSO:
+            pieces = cut(header, payload, segment_bytes)  # the wire was another one when the connection began
+            return all(self._send(path, *piece, 0, hop_limit, traffic_class, fills_in) for piece in pieces)
+        return self._send(path, header, payload, segment_bytes, hop_limit, traffic_class, fills_in)
+
+    def _send(
+        self,
+        path: Any,
+        header: bytes,
+        payload: bytes | memoryview,
+        segment_bytes: int,
+        hop_limit: int,
+        traffic_class: int,
+        fills_in: bool,
+    ) -> bool:
+        source, destination = path.source, path.destination
+        offload = None
+        if fills_in:
+            header = partial_checksum(source, destination, header, len(payload), segment_bytes)
+        else:
+            header = seal(source, destination, header, payload)
+        if fills_in or segment_bytes:
+            key = (len(source), len(header), segment_bytes, fills_in)
+            offload = self._offloads.get(key) or self._offload(*key)
+        try:
+            return bool(self._families[len(source)].send(
                 path, PROTOCOL, (header, payload), hop_limit=hop_limit, traffic_class=traffic_class,
                 dont_fragment=True, offload=offload,
             ))  # fmt: skip
         except KernelError:
-            return True  # it got lost, as on a wire: no way there, or longer than a path that just became narrower
+            return True  # longer than a path that just became narrower; ICMP or a timeout tells
 
     def _offload(self, address_bytes: int, header_bytes: int, segment_bytes: int, fills_in: bool) -> Offload:
         start = ETHERNET_HEADER_BYTES + IP_HEADER_BYTES[address_bytes]
