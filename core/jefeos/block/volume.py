@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import field, frozen
 
+from jefeos.errors import Errno, KernelError
+
 if TYPE_CHECKING:
     from jefeos.block.cache import BufferCache
     from jefeos.mm.pagecache import PageCache
@@ -80,8 +82,19 @@ class CheckReport:
         return all(problem.repaired for problem in self.problems)
 
 
+@frozen
+class SnapshotInfo:
+    """A snapshot that a volume holds, as `VolumeFormat.snapshots` lists it."""
+
+    name: bytes
+    created_ns: int
+
+
 class VolumeFormat(ABC):
     """See the module's text."""
+
+    #: Whether it has snapshots of whole volumes. If not, the methods for them raise EOPNOTSUPP.
+    has_snapshots = False
 
     @abstractmethod
     def recognise(self, volume: BufferCache) -> bool:
@@ -110,3 +123,23 @@ class VolumeFormat(ABC):
     @abstractmethod
     def describe(self, volume: BufferCache) -> dict[str, str | int]:
         """What ``jefeos disk info`` shows, by name: label, serial, version, cluster_bytes, free_bytes and so on."""
+
+    # --- snapshots of a volume that is not mounted ---------------------------------------------------------------
+
+    def snapshots(self, volume: BufferCache) -> list[SnapshotInfo]:
+        """The snapshots, oldest first. Nothing is written."""
+        raise KernelError(Errno.EOPNOTSUPP)
+
+    def create_snapshot(self, volume: BufferCache, name: bytes, clock: Clock) -> None:
+        """Keep the state of now under a name, on the medium when it returns. Raises KernelError: EEXIST, EINVAL,
+        ENAMETOOLONG, ENOSPC, EROFS."""
+        raise KernelError(Errno.EOPNOTSUPP)
+
+    def delete_snapshot(self, volume: BufferCache, name: bytes, clock: Clock) -> None:
+        """Delete a snapshot; what only it used is free. Raises KernelError: ENOENT, EROFS."""
+        raise KernelError(Errno.EOPNOTSUPP)
+
+    def roll_back(self, volume: BufferCache, name: bytes, clock: Clock) -> None:
+        """The files become what they were in a snapshot, which stays. Raises KernelError: ENOENT, EROFS, EBUSY if
+        newer snapshots stand in the way."""
+        raise KernelError(Errno.EOPNOTSUPP)

@@ -132,3 +132,46 @@ def mount_check(source: Source, json: Json = False) -> int:
     from jefeos.cli.disk import mount_check_command
 
     return mount_check_command(source, as_json=json)
+
+
+snapshot = typer.Typer(
+    help="Keep states of a whole volume, and go back to them, where its filesystem can do that.",
+    rich_markup_mode=None,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+disk.add_typer(snapshot, name="snapshot")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Of the snapshot.")]
+
+
+@snapshot.command("list")
+def snapshot_list(source: Source, json: Json = False) -> int:
+    """List the snapshots, oldest first."""
+    from jefeos.cli.disk_snapshots import list_command
+
+    return list_command(source, as_json=json)
+
+
+@snapshot.command("create")
+def snapshot_create(source: Source, name: Name) -> int:
+    """Keep the state of now."""
+    from jefeos.cli.disk_snapshots import create_command
+
+    return create_command(source, name)
+
+
+@snapshot.command("delete")
+def snapshot_delete(source: Source, name: Name) -> int:
+    """Delete a snapshot; what only it used is free."""
+    from jefeos.cli.disk_snapshots import delete_command
+
+    return delete_command(source, name)
+
+
+@snapshot.command("rollback")
+def snapshot_rollback(source: Source, name: Name) -> int:
+    """Make all files what they were in the newest snapshot. What came after it is lost."""
+    from jefeos.cli.disk_snapshots import rollback_command
+
+    return rollback_command(source, name)

@@ -5,7 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from jefeos.block.volume import CheckReport, FormatOptions, Progress, VolumeFormat, no_progress
+from jefeos.block.volume import (
+    CheckReport,
+    FormatOptions,
+    Progress,
+    SnapshotInfo,
+    VolumeFormat,
+    no_progress,
+)
 from jefeos.errors import Errno, KernelError, UsageError
 from jefeos.vfs.flags import S_IFDIR
 from jefeos.vfs.inode import Clock
@@ -34,13 +41,13 @@ if TYPE_CHECKING:
     from jefeos.block.cache import BufferCache
     from jefeos.mm.pagecache import PageCache
 
-    from jefeos_fs_jefefs.snapshots import Snapshot
-
 LABEL_BYTES = 64
 
 
 class JefeFormat(VolumeFormat):
     """See `VolumeFormat`."""
+
+    has_snapshots = True
 
     def recognise(self, volume: BufferCache) -> bool:
         return has_superblock(volume)
@@ -132,20 +139,16 @@ class JefeFormat(VolumeFormat):
 
     # --- snapshots -----------------------------------------------------------------------------------------
 
-    def snapshots(self, volume: BufferCache) -> list[Snapshot]:
-        """The snapshots, oldest first."""
-        return open_store(volume, None).snapshots.listed()
+    def snapshots(self, volume: BufferCache) -> list[SnapshotInfo]:
+        return [SnapshotInfo(item.name, item.created_ns) for item in open_store(volume, None).snapshots.listed()]
 
     def create_snapshot(self, volume: BufferCache, name: bytes, clock: Clock) -> None:
-        """Keep the state of now under a name. Raises KernelError: EEXIST, EINVAL, ENAMETOOLONG, ENOSPC."""
         self._live(volume, clock).store.snapshots.create(name)
 
     def delete_snapshot(self, volume: BufferCache, name: bytes, clock: Clock) -> None:
-        """Delete a snapshot; its blocks come free. Raises KernelError: ENOENT."""
         self._live(volume, clock).store.snapshots.delete(name)
 
     def roll_back(self, volume: BufferCache, name: bytes, clock: Clock) -> None:
-        """The files are what they were in the newest snapshot. Raises KernelError: ENOENT, EBUSY for an older one."""
         self._live(volume, clock).store.snapshots.roll_back(name)
 
     def _live(self, volume: BufferCache, clock: Clock) -> JefeFilesystem:
