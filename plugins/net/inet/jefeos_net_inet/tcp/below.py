@@ -24,8 +24,7 @@ from jefeos_net_inet.tcp.wire import (
     quoted_ports_and_sequence,
     seal,
 )
-from jefeos_net_inet.wire import ipv4
-from jefeos_net_inet.wire.icmp import Unreachable
+from jefeos_net_inet.wire import icmp, icmpv6, ipv4, ipv6
 
 if TYPE_CHECKING:
     from jefeos.net.address import Address
@@ -135,16 +134,20 @@ class TcpOverIp:
         self, segment: bytes, source: Address, destination: Address, errno: int, interface: int
     ) -> None:
         stack = self._stack
-        code = Unreachable.HOST if errno == Errno.EHOSTUNREACH else Unreachable.NETWORK
+        near = errno == Errno.EHOSTUNREACH
         if len(source) == 4:
-            whole = memoryview(
-                ipv4.emit(len(segment), 0, 0, ipv4.DONT_FRAGMENT, 64, PROTOCOL, source, destination) + segment
-            )
-            packet = Packet(
-                source, destination, PROTOCOL, whole[ipv4.HEADER_BYTES :], whole, 64, 0, stack.interface(interface),
-                Kind.OTHER, False, True, self.now_ns(),
-            )  # fmt: skip
-            stack.icmp4.unreachable(packet, code)
+            header = ipv4.emit(len(segment), 0, 0, ipv4.DONT_FRAGMENT, 64, PROTOCOL, source, destination)
+        else:
+            header = ipv6.emit(len(segment), 0, 0, 64, PROTOCOL, source, destination)
+        whole = memoryview(header + segment)
+        packet = Packet(
+            source, destination, PROTOCOL, whole[len(header) :], whole, 64, 0, stack.interface(interface),
+            Kind.OTHER, False, True, self.now_ns(),
+        )  # fmt: skip
+        if len(source) == 4:
+            stack.icmp4.unreachable(packet, icmp.Unreachable.HOST if near else icmp.Unreachable.NETWORK)
+        else:
+            stack.icmp6.unreachable(packet, icmpv6.Unreachable.ADDRESS if near else icmpv6.Unreachable.NO_ROUTE)
 
     def random(self, count: int) -> bytes:
         return self._stack.entropy.bytes(count)

@@ -387,8 +387,8 @@ class Connection:
 
     def icmp(self, errno: int, hard: bool, now_ns: int) -> None:
         """An ICMP error about one of our segments (RFC 1122, section 4.2.3.9; RFC 5927): only a handshake dies of
-        it."""
-        if hard and self.state in (State.SYN_SENT, State.SYN_RECEIVED):
+        it, and then, as on Linux, of any: who waits for a connection wants to know that nobody is there."""
+        if self.state in (State.SYN_SENT, State.SYN_RECEIVED):
             self.finish(errno)
             self.tell()
         else:
