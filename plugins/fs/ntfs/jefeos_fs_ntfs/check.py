@@ -60,6 +60,7 @@ class Check:
     reader: MftReader | None = None
     scan: RecordScan | None = None
     names: NameCheck | None = None
+    security: SecurityCheck | None = None
     cluster_stream: Stream | None = None
     record_stream: Stream | None = None
     dirty: bool = False
@@ -92,15 +93,17 @@ class Check:
             self.names.check(self.progress)
         elif MetaFile.ROOT not in scan.unreadable:
             self.findings.add("MFT record 5", "there is no root directory")
-        SecurityCheck(reader, scan.nodes, self.findings).check()
+        self.security = SecurityCheck(reader, scan.nodes, scan.unreadable, self.findings)
+        self.security.check()
 
     @property
     def needs_rebuilding(self) -> bool:
         """There is something that the mounted driver has to put right."""
-        names = self.names
-        return names is not None and bool(
-            names.broken or names.lost or names.removed or names.wrong_link_counts
-        )
+        names, security = self.names, self.security
+        if names is None or security is None:
+            return False
+        of_names = names.broken or names.lost or names.removed or names.wrong_link_counts
+        return bool(of_names or security.unnoted or security.outdated)
 
     @property
     def trustworthy(self) -> bool:

@@ -10,10 +10,12 @@ have the same name in one directory. One whose link count is 0 misses no name: i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from jefeos.errors import Errno, KernelError
 
+from jefeos_fs_ntfs import reparse
 from jefeos_fs_ntfs.attribute import make_resident
 from jefeos_fs_ntfs.check_state import Name, Node
 from jefeos_fs_ntfs.entry import Entry
@@ -30,6 +32,7 @@ from jefeos_fs_ntfs.layout import (
     MetaFile,
     Namespace,
     RecordFlags,
+    ReparsePoint,
 )
 from jefeos_fs_ntfs.make_records import OwnFile, aligned, index_root
 from jefeos_fs_ntfs.names import encode_units
@@ -57,9 +60,10 @@ def rebuild(cache: BufferCache, check: Check, clock: Clock) -> None:
 
 class _Rebuilder:
     def __init__(self, volume: Volume, check: Check, time: int) -> None:
-        assert check.names is not None
+        assert check.names is not None and check.security is not None
         self.volume = volume
         self.names = check.names
+        self.security = check.security
         self.nodes = check.names.nodes
         self.time = time
         self.homeless: list[Node] = list(check.names.lost)
@@ -79,12 +83,16 @@ class _Rebuilder:
             self._try(self._count_links, node)
         for node in {node.number: node for node in self.homeless}.values():
             self._try(self._adopt, node)
+        for node in self.security.unnoted:
+            self._try(self._note_reparse_point, node)
+        for tag, reference in self.security.outdated:
+            self._try(reparse.forget, self.volume, tag, reference)
         self.volume.flush()
         self.volume.close()
 
-    def _try(self, repair: object, node: Node) -> None:
+    def _try(self, repair: Callable[..., None], *arguments: object) -> None:
         try:
-            self.volume.run(repair, node)  # type: ignore[arg-type]
+            self.volume.run(repair, *arguments)
         except KernelError:
             return  # undone; the next look at the volume reports it again
 
@@ -126,6 +134,12 @@ class _Rebuilder:
         entry = self.volume.entry(node.number)
         entry.change(entry.base)
         entry.base.link_count = min(len(entry.all(AttributeType.FILE_NAME)), LINKS_MAX)
+
+    def _note_reparse_point(self, node: Node) -> None:
+        entry = self.volume.entry(node.number)
+        value = entry.value(AttributeType.REPARSE_POINT)
+        if value is not None and len(value) >= ReparsePoint.size:
+            reparse.note(self.volume, ReparsePoint.parse(value).reparse_tag, entry.base.reference)
 
     # -- files without a directory --
 

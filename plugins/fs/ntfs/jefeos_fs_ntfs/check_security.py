@@ -6,7 +6,7 @@ import struct
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from attrs import define
+from attrs import Factory, define
 from jefeos.errors import CorruptError, KernelError
 
 from jefeos_fs_ntfs.check_index import IndexEntry, IndexWalk, Order
@@ -18,6 +18,7 @@ from jefeos_fs_ntfs.security import descriptor_hash
 if TYPE_CHECKING:
     from jefeos_fs_ntfs.check_mft import MftReader, Stream
 
+REPARSE_KEY: Final = struct.Struct("<IQ")
 LARGEST_DESCRIPTOR: Final = 1 << 16
 MOST_MISSING: Final = 16
 
@@ -49,7 +50,12 @@ class SecurityCheck:
 
     reader: MftReader
     nodes: dict[int, Node]
+    unreadable: set[int]
     findings: Findings
+    unnoted: list[Node] = Factory(list)
+    """Files with a reparse point that $Reparse does not know."""
+    outdated: list[tuple[int, int]] = Factory(list)
+    """Entries of $Reparse, tag and file reference, that lead to no such file."""
 
     def check(self) -> None:
         """All of them."""
@@ -59,7 +65,9 @@ class SecurityCheck:
                 if name.parent & REFERENCE_MASK == MetaFile.EXTEND:
                     for file, index, collation, order in VIEWS:
                         if file == name.name:
-                            self._walk(node.number, file, index, collation, order)
+                            entries = self._walk(node.number, file, index, collation, order)
+                            if file == "$Reparse":
+                                self._check_reparse_points(entries)
 
     def _walk(self, number: int, file: str, index: str, collation: Collation, order: Order) -> list[IndexEntry]:
         walk = IndexWalk(self.reader, number, index, 0, collation, order)
@@ -67,6 +75,26 @@ class SecurityCheck:
         for fault in walk.faults:
             self.findings.add(f"{file}:{index}", fault.what, harmless=fault.harmless)
         return entries
+
+    def _check_reparse_points(self, entries: list[IndexEntry]) -> None:
+        """$Reparse has the tag and the file of every reparse point, so that they can be found at once."""
+        noted: set[int] = set()
+        for entry in entries:
+            if len(entry.key) != REPARSE_KEY.size:
+                continue
+            tag, reference = REPARSE_KEY.unpack(entry.key)
+            node = self.nodes.get(reference & REFERENCE_MASK)
+            there = node is not None and node.reference == reference
+            if node is not None and there and (AttributeType.REPARSE_POINT, "") in node.streams:
+                noted.add(node.number)
+            elif reference & REFERENCE_MASK not in self.unreadable:
+                number = reference & REFERENCE_MASK
+                self.findings.add("$Reparse", f"leads to record {number}, which has no reparse point", harmless=True)
+                self.outdated.append((tag, reference))
+        for node in self.nodes.values():
+            if (AttributeType.REPARSE_POINT, "") in node.streams and node.number not in noted:
+                self.findings.add("$Reparse", f"does not have the reparse point of record {node.number}", harmless=True)
+                self.unnoted.append(node)
 
     def _check_secure(self) -> None:
         if (AttributeType.INDEX_ROOT, "$SII") not in self._streams(MetaFile.SECURE):

@@ -14,8 +14,10 @@ from jefeos.errors import KernelError
 from jefeos.testing.mounted import mounted
 from jefeos.testing.operations import Model, everyday, perform
 from jefeos.testing.volumes import image_volume
+from jefeos_fs_ntfs import reparse
 from jefeos_fs_ntfs.format import NtfsFormat
-from jefeos_fs_ntfs.layout import AttributeType, MetaFile
+from jefeos_fs_ntfs.layout import AttributeType, MetaFile, ReparsePoint
+from jefeos_fs_ntfs.volume import Volume
 
 sys.path.insert(0, str(Path(__file__).parent))
 from ntfs_patient import Patient
@@ -171,6 +173,24 @@ def test_clusters_of_two_files_are_left_alone() -> None:
     patient.edit_record(MetaFile.UPCASE, move)
     report = repaired(patient)
     assert [one.where for one in report.problems if not one.repaired] == ["MFT record 10", "$UpCase"]
+
+
+def test_reparse_points_and_the_index_of_them() -> None:
+    patient = Patient()
+    with mounted(FORMAT, image_volume(patient.image)) as here:
+        here.vfs.symlink(here.actor, b"target", b"/link")
+        number = here.vfs.stat(here.actor, b"/link", follow=False).ino
+    volume = Volume(image_volume(patient.image))
+    tag = ReparsePoint.parse(volume.entry(number).value(AttributeType.REPARSE_POINT) or b"").reparse_tag
+    volume.run(reparse.forget, volume, tag, volume.entry(number).base.reference)
+    volume.run(reparse.note, volume, tag, volume.entry(24).base.reference)
+    volume.flush()
+    volume.close()
+    assert patient.found() == [
+        ("$Reparse", "leads to record 24, which has no reparse point"),
+        ("$Reparse", f"does not have the reparse point of record {number}"),
+    ]
+    assert repaired(patient).clean
 
 
 # --- nothing is lost ------------------------------------------------------------------------------------------------
