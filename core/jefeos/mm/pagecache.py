@@ -26,8 +26,9 @@ background write-back: `writeback` runs at fsync, msync, sync and when memory is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING, Final, Protocol
 
 from jefeos.cpu.paging import PAGE_MASK, PAGE_SHIFT, PAGE_SIZE
@@ -203,13 +204,18 @@ class FileMapping:
             count += 1
         data = source.read_pages(index, count)
         count = len(data) >> PAGE_SHIFT
+        frames, ram, cache = self._frames, self._ram, self._cache
+        if frames.free_count < count:
+            frames.reclaim(count)  # all at once: each time looks through the files
+        view = memoryview(data)
         try:
             for number in range(count):
-                pfn = self._frames.alloc_raw()
+                pfn = frames.alloc_raw()
                 address = pfn << PAGE_SHIFT
-                self._ram[address : address + PAGE_SIZE] = data[number << PAGE_SHIFT : number + 1 << PAGE_SHIFT]
+                start = number << PAGE_SHIFT
+                ram[address : address + PAGE_SIZE] = view[start : start + PAGE_SIZE]
                 pages[index + number] = pfn
-                self._cache.cached_pages += 1
+                cache.cached_pages += 1
         except KernelError:
             pass  # no memory to keep them in
         return data[: count << PAGE_SHIFT]
@@ -373,13 +379,18 @@ class FileMapping:
         """Indexes of pages that only the cache holds and that the source can give again."""
         if self.source is None:
             return []
+        return list(self._clean_unmapped())
+
+    def _clean_unmapped(self) -> Iterator[int]:
         references = self._frames.references
         dirty = self.dirty
-        return [index for index, pfn in self.pages.items() if references[pfn] == 1 and index not in dirty]
+        return (index for index, pfn in self.pages.items() if references[pfn] == 1 and index not in dirty)
 
     def drop_clean(self, limit: int) -> int:
-        """Drop up to ``limit`` clean unmapped pages; returns how many."""
-        indexes = self.clean_unmapped()[:limit]
+        """Drop up to ``limit`` clean unmapped pages, those first that came first; returns how many."""
+        if self.source is None:
+            return 0
+        indexes = list(islice(self._clean_unmapped(), limit))
         self._drop(indexes)
         return len(indexes)
 
