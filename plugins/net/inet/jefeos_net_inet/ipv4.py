@@ -16,6 +16,7 @@ from jefeos.errors import CorruptError, Errno, KernelError
 from jefeos.net.address import ANY4, BROADCAST4, Address
 from jefeos.net.device import Offload
 
+from jefeos_net_inet import segments
 from jefeos_net_inet.addresses import SCOPE_GLOBAL, SCOPE_HOST, Kind, network_of
 from jefeos_net_inet.fragments import Reassembler
 from jefeos_net_inet.neighbours import SECOND_NS
@@ -316,6 +317,16 @@ class Ipv4(Paths):
             return
         self.count["ForwDatagrams"] += 1
         whole = packet.whole
+        if len(whole) > packet.interface.mtu and packet.protocol == segments.PROTOCOL:
+            most_bytes = path.mtu - ipv4.HEADER_BYTES
+            cut = segments.pieces(packet.payload, packet.source, packet.destination, most_bytes)
+            for place, piece in enumerate(cut, header.identification):
+                head = ipv4.emit(
+                    len(piece), header.traffic_class, place & 0xFFFF, header.fragment,
+                    header.hop_limit - 1, header.protocol, header.source, header.destination,
+                )
+                self.transmit(path, (head, piece), None)
+            return
         if len(whole) > path.mtu and header.fragment & DONT_FRAGMENT:
             self.count["FragFails"] += 1
             stack.icmp4.unreachable(packet, Unreachable.FRAGMENTATION_NEEDED, path.mtu)

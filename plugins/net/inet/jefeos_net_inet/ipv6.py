@@ -14,6 +14,7 @@ from jefeos.net.address import ANY6, LOOPBACK6, Address
 from jefeos.net.device import Offload
 from jefeos.net.stack import InterfaceAddress
 
+from jefeos_net_inet import segments
 from jefeos_net_inet.addresses import SCOPE_HOST, Kind, is_link_local, is_multicast, shared_bits
 from jefeos_net_inet.fragments import Reassembler
 from jefeos_net_inet.neighbours import SECOND_NS, NeighbourCache
@@ -341,6 +342,16 @@ class Ipv6(Paths):
         except KernelError:
             self.count["InNoRoutes"] += 1
             stack.icmp6.unreachable(packet, Unreachable.NO_ROUTE)
+            return
+        if len(packet.whole) > packet.interface.mtu and packet.protocol == segments.PROTOCOL:
+            self.count["OutForwDatagrams"] += 1
+            most_bytes = path.mtu - ipv6.HEADER_BYTES
+            for piece in segments.pieces(packet.payload, packet.source, packet.destination, most_bytes):
+                head = ipv6.emit(
+                    len(piece), header.traffic_class, header.flow, header.hop_limit - 1, header.next_header,
+                    header.source, header.destination,
+                )
+                self.transmit(path, (head, piece), None)
             return
         if len(packet.whole) > path.mtu:
             self.count["InTooBigErrors"] += 1

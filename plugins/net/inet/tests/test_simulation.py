@@ -45,7 +45,8 @@ def simulate(seed: int) -> tuple[int, int]:
         here, there = draw.sample(range(stations), 2)
         size = draw.choice((0, 10, 500, 1472, 1473, 5000, 30_000))
         data = number.to_bytes(4, "big") + random.Random(number).randbytes(size)
-        six = draw.random() < 0.5 and any(entry.address[:2] == b"\xfe\x80" for entry in stacks[there].interface(2).addresses)
+        near = [entry for entry in stacks[there].interface(2).addresses if entry.address[:2] == b"\xfe\x80"]
+        six = draw.random() < 0.5 and near != []
         if six:
             target = SocketAddress(link_local(stacks[there]), PORT, 2)
         else:

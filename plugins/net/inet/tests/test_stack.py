@@ -8,6 +8,8 @@ import pytest
 from jefeos.errors import Errno, KernelError
 from jefeos.net.address import AF_INET, AF_INET6, ANY4, ANY6, Address, SocketAddress, parse_address
 from jefeos.net.stack import Change, Event, Interceptor, InterfaceFlags, NeighbourState, PendingStream, Route
+from jefeos.net.wiredevice import WireDevice
+from jefeos.net.wires.lan import Lan
 from jefeos.testing.networks import LanOfStacks, station_address, station_mac
 from jefeos_net_inet.arp import PROBE_COUNT
 from jefeos_net_inet.plugin import jefeos_network_stack
@@ -248,6 +250,55 @@ def test_vlans_are_networks_of_their_own(network: LanOfStacks) -> None:
             first.add_vlan(2, tag)
     first.remove_device(first.interface("eth0").device)
     assert [one.name for one in first.interfaces()] == ["lo"]
+
+
+# --- forwarding ---------------------------------------------------------------------------------------------
+
+def test_a_router_cuts_segments_that_came_whole() -> None:
+    """Two segments that take large TCP segments whole, the second with a smaller MTU, and a router between them."""
+    network = LanOfStacks(jefeos_network_stack)
+    first, router = stack_of(network, 1), stack_of(network, 2)
+    far_lan = Lan(network.loop.call_soon, network.loop.call_later_ns)
+    inside = router.add_device(WireDevice(far_lan.port(), station_mac(20), mtu=1400))
+    far = network.add_stack()
+    outside = far.add_device(WireDevice(far_lan.port(), station_mac(21), mtu=1400))
+    for interface, number in ((inside, 1), (outside, 2)):
+        interface.add_address(parse_address(f"10.20.0.{number}"), 24)
+        interface.add_address(parse_address(f"fd00:20::{number}"), 64)
+        interface.set_up(True)
+    first.interface("eth0").add_address(parse_address("fd00:10::1"), 64)
+    router.interface("eth0").add_address(parse_address("fd00:10::2"), 64)
+    router.settings["net.ipv4.ip_forward"] = router.settings["net.ipv6.conf.all.forwarding"] = 1
+    first.add_route(Route(parse_address("10.20.0.0"), 24, 2, station_address(2)))
+    first.add_route(Route(parse_address("fd00:20::"), 64, 2, parse_address("fd00:10::2")))
+    far.add_route(Route(ANY4, 0, 2, parse_address("10.20.0.1")))
+    far.add_route(Route(ANY6, 0, 2, parse_address("fd00:20::1")))
+    network.run(4.0)
+    _, frames = network.spy()
+    listener = far.open_stream(AF_INET6)
+    listener.bind(SocketAddress(ANY6, 80))
+    listener.listen(4)
+    payload = bytes(range(256)) * 4000
+    for family, target in ((AF_INET, "10.20.0.2"), (AF_INET6, "fd00:20::2")):
+        frames.clear()
+        stream = first.open_stream(family)
+        stream.connect(SocketAddress(parse_address(target), 80))
+        network.run(0.5)
+        other = listener.accept()
+        assert other is not None
+        got = bytearray()
+        sent = 0
+        for _ in range(400):
+            sent += stream.send(payload[sent : sent + 200_000])
+            network.run(0.01)
+            while data := other.receive(1 << 20):
+                got += data
+        assert bytes(got) == payload and max(map(len, frames)) > 10_000
+        stream.close()
+        other.close()
+    listener.close()
+    network.run(200.0)
+    network.close()
 
 
 # --- interception -------------------------------------------------------------------------------------------
