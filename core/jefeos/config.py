@@ -154,7 +154,7 @@ class BootConfig:
     disks: tuple[DiskSpec, ...] = ()
     #: Filesystems on the machine's disks are mounted under /mnt.
     automount: bool = True
-    #: The wire of the network card, ``KIND`` or ``KIND:REST``; None for no card.
+    #: The wire of the network card, ``KIND`` or ``KIND:REST``; ``auto`` for ``user`` if there is one; None for no card.
     net: str | None = None
     #: Ports of the host that lead into the system, for wires that can do it.
     forwards: tuple[Forward, ...] = ()
@@ -188,10 +188,14 @@ class BootConfig:
         options: Mapping[str, Any] | None = None,
         environ: Mapping[str, str] | None = None,
         config_file: str | None = None,
+        defaults: Mapping[str, Any] | None = None,
     ) -> BootConfig:
-        """Layer ``options`` over ``environ`` (JEFEOS_*) over the TOML file. None in ``options`` means not given."""
+        """Layer ``options`` over ``environ`` (JEFEOS_*) over the TOML file over ``defaults`` over `BootConfig`'s own.
+
+        None in ``options`` means not given.
+        """
         environ = os.environ if environ is None else environ
-        config = cls()
+        config = _apply(cls(), defaults or {}, "default")
         config_file = config_file or environ.get("JEFEOS_CONFIG") or None
         if config_file is not None:
             config = _apply(config, _read_toml(config_file), f"{config_file}:")

@@ -25,7 +25,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import jefeos
-from jefeos.bus.system import RamFile, needs_ram_file, start_devices, stop_devices, wants_devices
+from jefeos.bus.system import (
+    RamFile,
+    needs_ram_file,
+    settle_network,
+    start_devices,
+    stop_devices,
+    wants_devices,
+)
 from jefeos.config import BootConfig
 from jefeos.errors import BootError, ConfigError, JefeError, KernelError
 from jefeos.hostfiles import HostStreams
@@ -118,7 +125,8 @@ class Kernel:
             raise
 
     def _compose(self, trace_output: Callable[[str], None] | None) -> None:
-        config, plugins = self.config, self.plugins
+        plugins = self.plugins
+        config = self.config = settle_network(self.config, plugins)
         self.log.info("JefeOS %s on %s", jefeos.__version__, self.engine.name)
         self.loop = KernelLoop(self.clock)
         if config.virtual_time:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final
 
+from attrs import evolve
+
 from jefeos.errors import BootError, ConfigError, KernelError
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from jefeos.config import BootConfig
     from jefeos.kernel import Kernel
     from jefeos.net.wire import Port
+    from jefeos.plugins import Plugins
 
 SIMULATED: Final = "simulated"
 DMA_SHARE: Final = 8
@@ -27,12 +30,37 @@ MAXIMUM_DMA_BYTES: Final = 16 << 20
 """… but no more than this."""
 _PAGE_SHIFT: Final = 12
 MAC_PREFIX: Final = bytes.fromhex("525400")
+AUTO: Final = "auto"
+DEFAULT_WIRE: Final = "user"
 MEMORY_FOLDER: Final = "/dev/shm"
 
 
 def wants_devices(config: BootConfig) -> bool:
     """Whether the configuration asks for a machine, or for something that needs one."""
     return config.machine is not None or bool(config.disks) or config.net is not None
+
+
+def settle_network(config: BootConfig, plugins: Plugins) -> BootConfig:
+    """Decide what ``auto`` means, and ``--forward`` alone: the wire ``user`` if a plugin has it and a stack for it.
+
+    A virtual clock and peers in the real world do not go together, so there ``auto`` is no card.
+    """
+    wanted = config.net == AUTO or config.net is None and bool(config.forwards)
+    if not wanted:
+        return config
+    has_wire = DEFAULT_WIRE in first_named(plugins.collect("jefeos_wires"))
+    has_card = config.machine not in (None, SIMULATED) or config.nic in first_named(
+        plugins.collect("jefeos_network_cards")
+    )
+    there = has_wire and has_card and bool(plugins.functions("jefeos_network_stack"))
+    if there and (not config.virtual_time or config.forwards):
+        return evolve(config, net=DEFAULT_WIRE)
+    if config.forwards:
+        raise ConfigError(
+            f"--forward {config.forwards[0]}: it takes the wire {DEFAULT_WIRE!r}, a network stack and a card"
+            " (plugins user, inet and e1000)"
+        )
+    return evolve(config, net=None)
 
 
 def needs_ram_file(config: BootConfig) -> bool:

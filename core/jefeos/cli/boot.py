@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 #: What the root may start by itself, in this order.
 INIT_PROGRAMS = (b"/init", b"/bin/sh")
+#: What ``boot`` has and ``run`` has not unless it is asked for.
+BOOT_DEFAULTS = {"net": "auto"}
 #: Variables of the host that say something about the terminal and the user, not about the host's files.
 PASSED_VARIABLES = ("TERM", "COLORTERM", "LANG", "LC_ALL", "TZ")
 #: What reboot(2) asked for, as `Kernel.shutdown_reason` has it, and what is said about it.
@@ -53,7 +55,7 @@ _PHRASES = {
 def boot_command(options: dict[str, Any]) -> int:
     """Boot to the console and run until the first program ends; its exit status."""
     while True:
-        with Session(dict(options)) as session:
+        with Session(dict(options), BOOT_DEFAULTS) as session:
             kernel = session.kernel
             status = session.run(_first_program(kernel, interactive=_is_terminal(0)), cwd=b"/")
             restart = kernel.shutdown_reason == "restart" and not kernel.config.no_reboot
@@ -84,9 +86,9 @@ class Session:
 
     kernel: Kernel
 
-    def __init__(self, options: dict[str, Any]) -> None:
+    def __init__(self, options: dict[str, Any], defaults: dict[str, Any] | None = None) -> None:
         config_file = options.pop("config", None)
-        self.config = BootConfig.load(options, config_file=config_file)
+        self.config = BootConfig.load(options, config_file=config_file, defaults=defaults)
         self._cleanup = ExitStack()
         self._line_end = "\n"
 

@@ -47,7 +47,7 @@ BOOT_OPTIONS = (
     BootOption("machine", "--machine", "text", "NAME", "Machine that has the devices: simulated, or a plugin's."),
     BootOption("disk", "--disk", "texts", "IMAGE[:ro]", DISK_HELP),
     BootOption("no_automount", "--no-automount", "flag", None, "Mount no filesystem of a disk by itself."),
-    BootOption("net", "--net", "text", "WIRE", "Network card on a wire: stream:PATH, dgram:LOCAL:PEER, or a plugin's."),
+    BootOption("net", "--net", "text", "WIRE", "Network card on a wire: user, none, tap:NAME … (boot: user)."),
     BootOption("forward", "--forward", "texts", "PORT:PORT", "Host port (127.0.0.1) to one of the system. Repeatable."),
     BootOption("nic", "--nic", "text", "MODEL", "Model of the network card (default e1000)."),
     BootOption("pcap", "--pcap", "text", "FILE", "Write what passes on the wire to a file for Wireshark."),

@@ -26,7 +26,7 @@ from jefeos.proc.signals import SIG_DFL, SIG_IGN, Signal, SignalAction, SignalIn
 from jefeos.proc.task import Task
 from jefeos.proc.waiting import WaitReport
 from jefeos.sched.executor import APPLET_HANDLER
-from jefeos.sched.wait import OUTSIDE, MaybeAwait, sleep_ns
+from jefeos.sched.wait import OUTSIDE, MaybeAwait, WaitQueue, sleep_ns
 from jefeos.vfs.flags import O_APPEND, O_CREAT, O_DIRECTORY, O_RDONLY, O_TRUNC, O_WRONLY
 from jefeos.vfs.path import path_string
 
@@ -349,6 +349,22 @@ class Proc:
     async def sleep(self, seconds: float) -> None:
         """nanosleep(2)."""
         await sleep_ns(int(seconds * 1e9))
+
+    async def on_loop(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Let a service of the kernel (asyncio code, as a resolver) run, and wait for its result.
+
+        A signal that ends the wait cancels it.
+        """
+        queue = WaitQueue()
+        task = self.kernel.loop.create_task(coroutine)
+        task.add_done_callback(lambda _: queue.wake_all())
+        try:
+            while not task.done():
+                await queue.wait()
+        except BaseException:
+            task.cancel()
+            raise
+        return task.result()
 
     def _set_action(self, signals: Sequence[int], handler: int) -> None:
         for signo in signals:

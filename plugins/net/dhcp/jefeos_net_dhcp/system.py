@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from jefeos.errors import KernelError
 from jefeos.net.address import address_text
+from jefeos.net.stack import InterfaceFlags
 from jefeos.rootfs import write_file
 
 from jefeos_net_dhcp.service import ClientService
@@ -28,7 +29,7 @@ def start_clients(kernel: Kernel) -> None:
     clients: dict[str, ClientService] = {}
     kernel.dhcp_clients = clients  # type: ignore[attr-defined]
     for interface in kernel.net.stack.interfaces():
-        if interface.device is None:
+        if interface.device is None or interface.flags & InterfaceFlags.LOOPBACK:
             continue
         name = interface.name
         clients[name] = ClientService(

@@ -55,7 +55,7 @@ async def nslookup(proc: Proc, argv: list[bytes]) -> int:
     found = False
     for kind in kinds:
         try:
-            answer = await resolver.lookup(name, kind, servers)
+            answer = await proc.on_loop(resolver.lookup(name, kind, servers))
         except KernelError as error:
             await proc.write(2, f"nslookup: {words[0]}: {error.args[0] if error.args else error}\n".encode())
             return 1

@@ -1,0 +1,1 @@
+"""Commands for the network, as applets over the kernel's stack."""
