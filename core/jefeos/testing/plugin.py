@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 pytest.register_assert_rewrite(
     *(
         f"jefeos.testing.{name}"
-        for name in ("crash", "filesystems", "model_machine", "posix", "sharing", "suites", "volume_suite")
+        for name in ("crash", "filesystems", "model_machine", "posix", "sharing", "stacks", "suites", "volume_suite")
     )
 )
 
