@@ -195,7 +195,7 @@ def _process(connection: Connection, segment: Segment, now_ns: int) -> None:
         connection.challenge(now_ns)  # RFC 5961, section 5
         return
     # An older acknowledgment says nothing, but the data that come with it count.
-    if ack >= una and sender.acknowledge(segment, sequence, ack, length, now_ns):
+    if ack >= una and sender.acknowledge(segment, sequence, ack, end - sequence, now_ns):
         connection.keepalive_probes = 0
         if sender.fin_at is not None and sender.fin_acknowledged and _fin_acknowledged(connection, now_ns):
             return

@@ -48,9 +48,9 @@ class NewReno:
             self.window += self.segment_bytes
 
     def loss(self, flight: int, now_ns: int) -> int:
-        """RFC 5681, equation 4."""
+        """RFC 5681, equation 4. In a row of recoveries ``flight`` counts what SACK reported: the window bounds it."""
         self._credit = 0
-        self.threshold = max(flight // 2, SMALLEST_SEGMENTS * self.segment_bytes)
+        self.threshold = max(min(flight, self.window) // 2, SMALLEST_SEGMENTS * self.segment_bytes)
         self.window = self.threshold
         return self.threshold
 
@@ -114,7 +114,7 @@ class Cubic(NewReno):
         self._highest = window * (1 + self.BETA) / 2 if window < self._highest else window
         self._epoch_ns = None
         self._credit = 0
-        self.threshold = max(int(flight * self.BETA), SMALLEST_SEGMENTS * self.segment_bytes)
+        self.threshold = max(int(min(flight, self.window) * self.BETA), SMALLEST_SEGMENTS * self.segment_bytes)
         self.window = self.threshold
         return self.threshold
 

@@ -64,18 +64,16 @@ class Recovery:
         """SACK blocks, as numbers without a limit. Gives how many octets are news."""
         sender = self.sender
         una, limit = sender.una, sender.nxt
-        return sum(
-            self.scoreboard.add(max(left, una), right)
-            for left, right in blocks
-            if una < right <= limit and left < right and left >= una - sender.largest_window
-        )
+        # A block at or below una is an old duplicate (RFC 2883), or a lie.
+        return sum(self.scoreboard.add(left, right) for left, right in blocks if una < left < right <= limit)
 
     def advanced(self, octets: int, now_ns: int, echo: int | None) -> None:
         """``una`` moved up by ``octets``."""
         sender = self.sender
         una = sender.una
-        if self.scoreboard.lefts:
-            self.scoreboard.advance(una)
+        if self.scoreboard.lefts and not self.scoreboard.advance(una):
+            sender.count("TCPSACKReneging")
+            self.high_retransmitted = una
         if self.phase == Phase.OPEN:
             return
         if self.phase == Phase.LOSS and self.undo_stamp is not None:
@@ -102,8 +100,15 @@ class Recovery:
             # RFC 6582, section 4.1: after a timeout, duplicates below its point are echoes of what was sent twice.
             if sender.una < self.point and not sender.sack:
                 return
-            if self.duplicates >= DUPLICATE_THRESHOLD or self.lost_below > sender.una:
+            if self.duplicates >= self._threshold() or self.lost_below > sender.una:
                 self._enter(now_ns)
+
+    def _threshold(self) -> int:
+        """How many duplicates mean a loss: fewer than three if no more can come (RFC 5827, early retransmit)."""
+        sender = self.sender
+        segments = -(-(sender.nxt - sender.una) // sender.segment_bytes)
+        may_send_more = sender.queue.end > sender.nxt and sender.una + sender.window > sender.nxt
+        return segments - 1 if 2 <= segments <= DUPLICATE_THRESHOLD and not may_send_more else DUPLICATE_THRESHOLD
 
     def _enter(self, now_ns: int) -> None:
         sender = self.sender
@@ -124,7 +129,6 @@ class Recovery:
         else:
             self.undo_stamp = None
             sender.congestion.window = sender.congestion.segment_bytes
-        self.scoreboard.clear()
         self.phase = Phase.LOSS
         self.point = sender.nxt
         self.high_retransmitted = sender.una
@@ -165,7 +169,7 @@ class Recovery:
         if self.phase == Phase.LOSS:
             lost_below = self.point
         elif sender.sack:
-            lost_below = board.lost_below(una, sender.segment_bytes)
+            lost_below = board.lost_below(una, sender.segment_bytes, self._threshold()) if board.lefts else una
         elif self.phase == Phase.RECOVERY:
             lost_below = min(una + sender.segment_bytes, sender.nxt)
         else:

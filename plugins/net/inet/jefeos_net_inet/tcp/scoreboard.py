@@ -4,8 +4,9 @@
      |  retransmitted  |   to be retransmitted       |  not yet known             |
         holes: octets that no SACK block covers; blocks: sorted, disjoint, above una
 
-An octet counts as lost once three separate blocks, or more than two segments' worth of octets, lie above it. The
-peer may take back what it reported (reneging): a timeout forgets the scoreboard.
+An octet counts as lost once three separate blocks, or more than two segments' worth of octets, lie above it; fewer
+where so little is under way that three cannot come (RFC 5827). The peer may take back what it reported (reneging, RFC
+2018, section 8): it then acknowledges up to a block without the block, and the scoreboard is forgotten.
 """
 
 from __future__ import annotations
@@ -52,24 +53,25 @@ class Scoreboard:
         self.sacked += gained
         return gained
 
-    def advance(self, una: int) -> None:
-        """Forget what lies below ``una``."""
+    def advance(self, una: int) -> bool:
+        """Forget what lies below ``una``. False if the peer has taken back what it reported: all is forgotten then."""
         lefts, rights = self.lefts, self.rights
         done = bisect_right(rights, una)
         if done:
             self.sacked -= sum(rights[:done]) - sum(lefts[:done])
             del lefts[:done], rights[:done]
-        if lefts and lefts[0] < una:
-            self.sacked -= una - lefts[0]
-            lefts[0] = una
+        if lefts and lefts[0] <= una:
+            self.clear()
+            return False
+        return True
 
-    def lost_below(self, una: int, segment_bytes: int) -> int:
+    def lost_below(self, una: int, segment_bytes: int, threshold: int) -> int:
         """The first octet from below that is not known to be lost (IsLost); ``una`` if none is."""
         octets = 0
         lefts, rights = self.lefts, self.rights
         for index in range(len(lefts) - 1, -1, -1):
             octets += rights[index] - lefts[index]
-            if len(lefts) - index >= DUPLICATE_THRESHOLD or octets > (DUPLICATE_THRESHOLD - 1) * segment_bytes:
+            if len(lefts) - index >= threshold or octets > (threshold - 1) * segment_bytes:
                 return lefts[index]
         return una
 
