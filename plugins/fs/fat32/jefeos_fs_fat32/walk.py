@@ -67,6 +67,12 @@ class Folder:
         self.data[slot * SLOT_BYTES : (slot + 1) * SLOT_BYTES] = entry.pack()
         self.changed = True
 
+    def clear_from(self, slot: int) -> None:
+        """Zero everything from a slot on."""
+        start = slot * SLOT_BYTES
+        self.data[start:] = bytes(len(self.data) - start)
+        self.changed = True
+
     def erase(self, first: int, slot: int) -> None:
         """Free the slots of an entry."""
         for number in range(first, slot + 1):
@@ -210,6 +216,9 @@ class Walk:
         if found.orphans:
             repairs = [partial(folder.erase, slot, slot) for slot in found.orphans]
             self._note(folder.path, f"{len(repairs)} parts of long names belong to no entry", *repairs, harmless=True)
+        if any(folder.data[found.end * SLOT_BYTES :]):  # some systems go on there
+            act = partial(folder.clear_from, found.end)
+            self._note(folder.path, "has something behind its end", act, harmless=True)
         if folder.parent is not None:
             self._dots(folder, found.dots)
         below: list[Folder] = []

@@ -167,6 +167,12 @@ def directory_twice(patient: Patient) -> None:
     patient.put(at, slot)
 
 
+def behind_the_end(patient: Patient) -> None:
+    at, slot = patient.slot(b"EMPTY")
+    slot.name = b"GHOST".ljust(11)
+    patient.put(at + 2 * SLOT_BYTES, slot)
+
+
 #: Damage: what the sentence about it says, and which paths of the tree are not as they were after the repair.
 DAMAGE: list[tuple[Callable[[Patient], None], str, set[bytes]]] = [
     (lost_chain, "belong to no file", {b"/ONE"}),
@@ -182,6 +188,7 @@ DAMAGE: list[tuple[Callable[[Patient], None], str, set[bytes]]] = [
     (same_name_twice, "name of another file", {b"/TWO", b"/FSCK0000.REN"}),
     (orphaned_long_name, "parts of long names", {b"/a long file name", b"/OTHER"}),
     (dot_dot_elsewhere, "'..' leads elsewhere", set()),
+    (behind_the_end, "behind its end", set()),
     (directory_nowhere, "none of its", {b"/FOLDER/DEEPER"}),
     (directory_twice, "belongs to another file", {b"/FOLDER/DEEPER"}),
 ]
