@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,11 @@ def by_sleuthkit(image: Path, scratch: Path) -> Tree:
     return tree
 
 
+def seconds_of(when: datetime) -> float:
+    """Seconds since 1970 of a time that means UTC and does not say so."""
+    return when.replace(tzinfo=UTC).timestamp()
+
+
 def by_dissect(image: Path, scratch: Path) -> Tree:
     """dissect.fat."""
     from dissect.fat.fat import FATFS
@@ -92,7 +98,7 @@ def by_dissect(image: Path, scratch: Path) -> Tree:
                     pending.append((path + "/", entry))
                 else:
                     contents = entry.open().read(entry.size) if entry.size else b""
-                    tree[path] = (contents, int(entry.mtime.timestamp()))
+                    tree[path] = (contents, int(seconds_of(entry.mtime)))
     return tree
 
 

@@ -20,7 +20,7 @@ from jefeos.testing.volumes import TestClock, new_page_cache
 from jefeos.vfs.flags import S_IFDIR, S_IFMT
 from jefeos_fs_fat32.format import FatFormat
 
-from .fat_readers import READERS, Tree, differences, require_clean, require_reader, run
+from .fat_readers import READERS, Tree, differences, require_clean, require_reader, run, seconds_of
 
 pytestmark = pytest.mark.peer
 
@@ -162,6 +162,27 @@ def test_they_read_twenty_thousand_files(
     image = tmp_path / "image"
     we_write(image, LARGE[variant], variant, maker, 20_000)
     compare(image, tmp_path, list(READERS))
+
+
+@pytest.mark.parametrize("variant", VOLUMES)
+def test_they_read_our_labels_and_other_times(
+    variant: str, tmp_path: Path, host_program: Callable[[str], str]
+) -> None:
+    host_program("mlabel")
+    FATFS = pytest.importorskip("dissect.fat.fat").FATFS
+    image = tmp_path / "image"
+    made_by_us(image, VOLUMES[variant], variant)
+    assert "OURS" in run("mlabel", "-s", "-i", image, "::")
+    with opened(image) as here:
+        for number in range(20):
+            here.put(b"/File %d" % number, b"x")
+            here.vfs.utimens(here.actor, b"/File %d" % number, (1_600_000_000 + number * 86400) * SECOND_NS, None)
+    with opened(image, writable=False) as here, open(image, "rb") as file:
+        entries = {entry.name: entry for entry in FATFS(file).root.iterdir() if not entry.is_volume_id()}
+        for number in range(20):
+            stat, entry = here.vfs.stat(here.actor, b"/File %d" % number), entries[f"File {number}"]
+            assert seconds_of(entry.atime) == stat.atime_ns / SECOND_NS
+            assert round(seconds_of(entry.ctime) * 100) == stat.btime_ns // 10**7
 
 
 def they_write(image: Path, folder: Path, count: int) -> Tree:
