@@ -31,7 +31,7 @@ class Sender:
     """Numbers count octets without a limit; times are nanoseconds."""
 
     __slots__ = (
-        "_timed_at_ns", "_timed_end", "congestion", "connection", "count", "fin_at", "initial",
+        "_repeated_stamp", "_timed_at_ns", "_timed_end", "congestion", "connection", "count", "fin_at", "initial",
         "largest_segment", "largest_window", "last_sent_ns", "limit", "nxt", "probes", "queue", "recovery",
         "retransmit_at_ns", "retries", "sack", "scale", "segment_bytes", "small_end", "timeout", "una",
         "urgent_end", "window", "window_ack", "window_sequence",
@@ -74,6 +74,8 @@ class Sender:
         self._timed_end = 0
         """An acknowledgment of this octet gives a round-trip time; 0: none is being measured."""
         self._timed_at_ns = 0
+        self._repeated_stamp = 0
+        """TSval when something was last sent again."""
 
     def begin(self, segment_bytes: int, largest_segment: int, algorithm: str) -> None:
         """Both sides agreed on sizes."""
@@ -170,9 +172,10 @@ class Sender:
             self.timeout.sample(now_ns - self._timed_at_ns)
             self._timed_end = 0
         elif recovery.phase >= Phase.RECOVERY and connection.stamps and segment.stamp is not None and segment.echo:
-            elapsed_ms = (connection.stamp_clock(now_ns) - segment.echo) & MASK
-            if elapsed_ms < HALF >> 4:
-                self.timeout.sample(elapsed_ms * 1_000_000)
+            # RFC 7323, section 4. An echo of what was sent before the last repetition is of no known age: the
+            # acknowledgment that it came with first may have been lost.
+            if (segment.echo - self._repeated_stamp) & MASK < HALF:
+                self.timeout.sample(((connection.stamp_clock(now_ns) - segment.echo) & MASK) * 1_000_000)
         self.timeout.backoff = 0
         self.retries = 0
         congestion = self.congestion
@@ -313,6 +316,7 @@ class Sender:
             flags |= FIN
         payload = queue.slice(start, size) if size > 0 else b""
         self._timed_end = 0  # Karn: what is sent twice is not measured
+        self._repeated_stamp = self.connection.stamp_clock(now_ns)
         if not self.connection.emit(now_ns, start, flags, payload):
             return False
         self.count("RetransSegs")
