@@ -64,7 +64,9 @@ INTEGERS: Final[Mapping[tuple[int, int], str]] = {
     (SOL_IP, 33): "ip_multicast_ttl",
     (SOL_IP, 34): "ip_multicast_loop",
     (SOL_IP, 49): "ip_multicast_all",
+    (SOL_IPV6, 2): "ipv6_2292pktinfo",
     (SOL_IPV6, 7): "ipv6_checksum",
+    (SOL_IPV6, 8): "ipv6_2292hoplimit",
     (SOL_IPV6, 16): "ipv6_unicast_hops",
     (SOL_IPV6, 18): "ipv6_multicast_hops",
     (SOL_IPV6, 19): "ipv6_multicast_loop",
@@ -92,6 +94,7 @@ INTEGERS: Final[Mapping[tuple[int, int], str]] = {
     (SOL_TCP, 25): "tcp_notsent_lowat",
     (SOL_UDP, 1): "udp_cork",
     (SOL_RAW, 1): "icmp_filter",
+    (SOL_RAW, 7): "ipv6_checksum",
 }
 
 

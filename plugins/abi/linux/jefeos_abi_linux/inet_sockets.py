@@ -49,6 +49,8 @@ IPPROTO_MAX: Final = 256
 PRIVILEGED_PORTS: Final = 1024
 IP_TTL, IP_TOS, IP_PKTINFO, IP_RECVERR = 2, 1, 8, 11
 IPV6_RECVERR, IPV6_PKTINFO, IPV6_HOPLIMIT, IPV6_TCLASS = 25, 50, 52, 67
+IPV6_2292PKTINFO, IPV6_2292HOPLIMIT = 2, 8
+"""As before RFC 3542: BusyBox asks so."""
 SO_TIMESTAMP, SO_TIMESTAMPNS = 29, 35
 
 
@@ -214,13 +216,15 @@ class InetDatagram(InetSocket, DatagramFile):
             if on("ip_recvtos"):
                 controls.append((SOL_IP, IP_TOS, bytes([message.traffic_class])))
         if self.family == AF_INET6:
-            if on("ipv6_recvpktinfo"):
-                address = message.destination
-                if len(address) == 4:
-                    address = MAPPED_PREFIX + address
-                controls.append((SOL_IPV6, IPV6_PKTINFO, struct.pack("<16sI", address, message.interface)))
-            if on("ipv6_recvhoplimit"):
-                controls.append((SOL_IPV6, IPV6_HOPLIMIT, struct.pack("<i", message.hop_limit)))
+            address = message.destination
+            if len(address) == 4:
+                address = MAPPED_PREFIX + address
+            for name, kind in (("ipv6_recvpktinfo", IPV6_PKTINFO), ("ipv6_2292pktinfo", IPV6_2292PKTINFO)):
+                if on(name):
+                    controls.append((SOL_IPV6, kind, struct.pack("<16sI", address, message.interface)))
+            for name, kind in (("ipv6_recvhoplimit", IPV6_HOPLIMIT), ("ipv6_2292hoplimit", IPV6_2292HOPLIMIT)):
+                if on(name):
+                    controls.append((SOL_IPV6, kind, struct.pack("<i", message.hop_limit)))
             if on("ipv6_recvtclass"):
                 controls.append((SOL_IPV6, IPV6_TCLASS, struct.pack("<i", message.traffic_class)))
         return controls

@@ -71,6 +71,8 @@ INTEGERS6: Final = {
     "ipv6_mtu_discover": Range(DISCOVER_WANT, 0, 5),
     "ipv6_recverr": _FLAG,
     "ipv6_recvpktinfo": _FLAG,
+    "ipv6_2292pktinfo": _FLAG,
+    "ipv6_2292hoplimit": _FLAG,
     "ipv6_recvhoplimit": _FLAG,
     "ipv6_recvtclass": _FLAG,
     "ipv6_tclass": Range(-1, -1, 255),
