@@ -21,7 +21,7 @@ from jefeos.block.cache import DEFAULT_CAPACITY_BYTES, BufferCache
 from jefeos.block.device import BlockDevice
 from jefeos.block.image import DiskImage, ImageDevice, open_image
 from jefeos.block.partitions import Partition, PartitionEntry, read_partitions
-from jefeos.block.volume import CheckReport, FormatOptions, Progress, VolumeFormat, no_progress
+from jefeos.block.volume import CheckReport, FormatOptions, Progress, SnapshotInfo, VolumeFormat, no_progress
 from jefeos.errors import Errno, KernelError, UsageError
 
 if TYPE_CHECKING:
@@ -138,6 +138,22 @@ class LazyFormat(VolumeFormat):
 
     def describe(self, volume: BufferCache) -> dict[str, str | int]:
         return self.real.describe(volume)
+
+    @property
+    def has_snapshots(self) -> bool:  # type: ignore[override]
+        return self.real.has_snapshots
+
+    def snapshots(self, volume: BufferCache) -> list[SnapshotInfo]:
+        return self.real.snapshots(volume)
+
+    def create_snapshot(self, volume: BufferCache, name: bytes, clock: Clock) -> None:
+        self.real.create_snapshot(volume, name, clock)
+
+    def delete_snapshot(self, volume: BufferCache, name: bytes, clock: Clock) -> None:
+        self.real.delete_snapshot(volume, name, clock)
+
+    def roll_back(self, volume: BufferCache, name: bytes, clock: Clock) -> None:
+        self.real.roll_back(volume, name, clock)
 
 
 def volume_type(name: str, target: str | VolumeFormat) -> FilesystemType:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 import random
+import sys
 from pathlib import Path
 
 import pytest
 from jefeos.block.image import ImageDevice, create_image, open_image
 from jefeos.block.mounting import mount_disk
 from jefeos.block.nodes import BlockNodes
-from jefeos.block.sources import VolumeSource, open_volume, recognise, volume_type
+from jefeos.block.sources import LazyFormat, VolumeSource, open_volume, recognise, volume_type
 from jefeos.block.tables import Span, write_table
-from jefeos.block.volume import FormatOptions
+from jefeos.block.volume import FormatOptions, VolumeFormat
 from jefeos.errors import ConfigError, Errno, KernelError, UsageError
 from jefeos.testing.mounted import Mounted
-from jefeos.testing.volumes import TestClock, new_page_cache
+from jefeos.testing.volumes import TestClock, memory_volume, new_page_cache
 from jefeos.vfs.devices import DeviceRegistry
 
 from .slot_volume import SlotFormat
@@ -127,3 +128,13 @@ def test_a_disk_is_mounted_once(tmp_path: Path) -> None:
     again = Mounted.of(mount(first, writable=False))  # type: ignore[arg-type]
     assert again.get(b"/file") == b"on the disk"
     again.unmount()
+
+
+def test_a_format_that_is_imported_late_passes_everything_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {name for name in vars(VolumeFormat) if not name.startswith("_")}
+    assert len(names) >= 10
+    assert names <= set(vars(LazyFormat))
+    lazy = LazyFormat(f"{SlotFormat.__module__}:SlotFormat")
+    monkeypatch.setitem(sys.modules, SlotFormat.__module__, sys.modules[SlotFormat.__module__])
+    assert lazy.recognise(memory_volume(1 << 20)) is False
+    assert isinstance(lazy.real, SlotFormat) and lazy.real is lazy.real

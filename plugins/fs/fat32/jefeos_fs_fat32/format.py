@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jefeos.block.sources import volume_type
 from jefeos.block.volume import CheckReport, FormatOptions, Progress, VolumeFormat, no_progress
 from jefeos.errors import CorruptError
 
@@ -19,7 +18,6 @@ from jefeos_fs_fat32.writes import is_dirty
 if TYPE_CHECKING:
     from jefeos.block.cache import BufferCache
     from jefeos.mm.pagecache import PageCache
-    from jefeos.vfs.fstype import FilesystemType
     from jefeos.vfs.inode import Clock, Filesystem
 
 NO_LABEL = "NO NAME"
@@ -90,6 +88,8 @@ def volume_label(volume: BufferCache, geometry: Geometry, table: AllocationTable
     return "" if text == NO_LABEL else text
 
 
-def filesystem_types() -> list[FilesystemType]:
-    """vfat and msdos, as mount(2) knows them."""
-    return [volume_type("vfat", FatFormat()), volume_type("msdos", FatFormat(long_names=False))]
+class ShortNameFormat(FatFormat):
+    """The same as ``msdos``, without long names."""
+
+    def __init__(self) -> None:
+        super().__init__(long_names=False)

@@ -14,6 +14,7 @@ JEFEOS_API = 1
 
 @hookimpl
 def jefeos_filesystems() -> list[FilesystemType]:
-    from jefeos_fs_fat32.format import filesystem_types
+    from jefeos.block.sources import volume_type
 
-    return filesystem_types()
+    kinds = {"vfat": "FatFormat", "msdos": "ShortNameFormat"}
+    return [volume_type(name, f"jefeos_fs_fat32.format:{kind}") for name, kind in kinds.items()]

@@ -16,6 +16,4 @@ JEFEOS_API = 1
 def jefeos_filesystems() -> list[FilesystemType]:
     from jefeos.block.sources import volume_type
 
-    from jefeos_fs_jefefs.format import JefeFormat
-
-    return [volume_type("jefefs", JefeFormat())]
+    return [volume_type("jefefs", "jefeos_fs_jefefs.format:JefeFormat")]

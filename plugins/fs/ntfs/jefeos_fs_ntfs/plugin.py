@@ -16,6 +16,4 @@ JEFEOS_API = 1
 def jefeos_filesystems() -> list[FilesystemType]:
     from jefeos.block.sources import volume_type
 
-    from jefeos_fs_ntfs.format import NtfsFormat
-
-    return [volume_type("ntfs", NtfsFormat())]
+    return [volume_type("ntfs", "jefeos_fs_ntfs.format:NtfsFormat")]
