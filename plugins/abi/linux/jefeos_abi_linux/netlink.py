@@ -191,6 +191,13 @@ class NetlinkSocket(Socket):
             position += (head.length + 3) & ~3
         return len(data)
 
+    def write(self, data: bytes) -> MaybeAwait[int]:
+        """As a message without a name: BusyBox's ``ip`` asks so."""
+        task = self.kernel.executor.current
+        if task is None:
+            raise KernelError(Errno.EINVAL)
+        return self.send_message(task, data, b"", b"", 0)
+
     def _request(self, task: Task, head: MessageHeader, body: bytes) -> None:
         from jefeos_abi_linux.rtnetlink import answer
 
