@@ -178,7 +178,9 @@ class Check:
     def _record_bitmap(self) -> bytes:
         assert self.reader is not None
         try:
-            stream = self.record_stream = self.reader.stream(MetaFile.MFT, AttributeType.BITMAP)
+            stream = self.record_stream = self.reader.solid(
+                self.reader.stream(MetaFile.MFT, AttributeType.BITMAP)
+            )
             return self.reader.read(stream, 0, min(stream.size, self.reader.count // 8 + 64))
         except KernelError as error:
             self.findings.add("$MFT", f"its bitmap: {_text(error)}")
@@ -205,9 +207,10 @@ class Check:
         assert self.scan is not None and self.reader is not None and self.geometry is not None
         bits, clusters = self.scan.map.bits, self.geometry.clusters
         try:
-            stream = self.cluster_stream = self.reader.stream(MetaFile.BITMAP, AttributeType.DATA)
+            stream = self.reader.solid(self.reader.stream(MetaFile.BITMAP, AttributeType.DATA))
             if stream.size < len(bits):
                 raise CorruptError(f"has {stream.size} bytes for {clusters} clusters")
+            self.cluster_stream = stream
         except KernelError as error:
             self.findings.add("$Bitmap", _text(error))
             return
@@ -243,7 +246,7 @@ class Check:
         assert self.reader is not None and self.geometry is not None
         reader, size = self.reader, self.geometry.record_bytes
         try:
-            mirror = reader.stream(MetaFile.MFT_MIRROR, AttributeType.DATA)
+            mirror = reader.solid(reader.stream(MetaFile.MFT_MIRROR, AttributeType.DATA))
             if mirror.runs and mirror.runs[0][0] != self.geometry.mftmirr_lcn:
                 self.findings.add("$MFTMirr", "the boot sector looks for it elsewhere")
         except KernelError as error:

@@ -109,7 +109,7 @@ class IndexWalk:
         self._block_bytes = block_bytes
         self._unit = cluster if cluster <= block_bytes else BLOCK_BYTES
         parts = [one for one in attributes if one.type == AttributeType.INDEX_ALLOCATION]
-        self._allocation = self.reader.stream_of(parts) if parts else None
+        self._allocation = self.reader.solid(self.reader.stream_of(parts)) if parts else None
         return root
 
     def _node(self, node: bytes, header: int, place: str, depth: int) -> Iterator[IndexEntry]:
@@ -199,7 +199,7 @@ class IndexWalk:
                 self._fault("it has blocks and no bitmap of them")
             return
         try:
-            stream = self.reader.stream_of(parts)
+            stream = self.reader.solid(self.reader.stream_of(parts))
             marked = self.reader.read(stream, 0, min(stream.size, self._most_bitmap_bytes()))
         except KernelError as error:
             self._fault(f"its bitmap: {error.args[0]}")

@@ -173,6 +173,15 @@ class MftReader:
             raise CorruptError(f"MFT record {number}: it has no {AttributeType(kind).name}:{name}")
         return self.stream_of(found)
 
+    def solid(self, stream: Stream) -> Stream:
+        """The stream, whose size can be believed: metadata have no holes, and are no larger than the volume. Raises
+        CorruptError."""
+        if any(lcn == NO_CLUSTER for lcn, _ in stream.runs):
+            raise CorruptError("there is a hole in it")
+        if sum([length for _, length in stream.runs]) > self.geometry.clusters:
+            raise CorruptError("its runs are more than the volume has")
+        return stream
+
     def stream_of(self, parts: list[Attribute]) -> Stream:
         """An attribute from its extents. Raises CorruptError if they do not follow each other."""
         if parts[0].resident:
@@ -239,7 +248,7 @@ class MftReader:
             more = [one for one in extension.attributes if one.type == AttributeType.DATA and not one.name]
             extents += [one.extent for one in more if one.extent.lowest_vcn == entry.lowest_vcn]
             self.data = self._joined(extents, begun=True)
-        self.data = self._joined(extents)
+        self.data = self.solid(self._joined(extents))
 
 
 def parse_list(data: bytes) -> list[ListEntry]:

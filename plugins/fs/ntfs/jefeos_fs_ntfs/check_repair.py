@@ -162,7 +162,7 @@ class _Repair:
         assert reader is not None
         size = reader.geometry.record_bytes
         try:
-            mirror = reader.stream(MetaFile.MFT_MIRROR, AttributeType.DATA)
+            mirror = reader.solid(reader.stream(MetaFile.MFT_MIRROR, AttributeType.DATA))
             for number in range(min(mirror.size // size, reader.count)):
                 raw = self.volume.read(reader.place(number), size)
                 MftRecord.parse(number, raw)
