@@ -298,3 +298,23 @@ def test_a_large_read_needs_no_memory(memory):
     for pfn in taken:
         memory.frames.unref(pfn)
     mapping.release()
+
+
+def test_dropping_a_few_pages_looks_at_a_few(memory):
+    """A file of any size that is read through a full cache costs the same for each page."""
+
+    class Counted(dict):
+        looked_at = 0
+
+        def items(self):
+            for pair in super().items():
+                Counted.looked_at += 1
+                yield pair
+
+    mapping = cached(memory, bytes(500 * PAGE))
+    mapping.read(0, 500 * PAGE)
+    mapping.pages = Counted(mapping.pages)
+    assert mapping.drop_clean(5) == 5
+    assert Counted.looked_at <= 6
+    assert (mapping.drop_clean(0), mapping.drop_clean(1000), mapping.resident) == (0, 495, 0)
+    mapping.release()
