@@ -95,6 +95,10 @@ class Engine(ABC):
         """Set the kernel's callbacks. An exception that escapes one stops the run and is raised by `run`."""
 
     @abstractmethod
+    def replace_syscall_handler(self, syscall: SyscallHandler) -> None:
+        """From the next system call on. Cheap, and allowed inside callbacks."""
+
+    @abstractmethod
     def run(self, max_instructions: int = 0) -> None:
         """Run the loaded context until something stops it. ``max_instructions`` 0 means no limit."""
 

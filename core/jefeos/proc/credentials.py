@@ -95,20 +95,58 @@ def default_rlimits() -> dict[RLimit, tuple[int, int]]:
 
 @define(eq=False)
 class Usage:
-    """Resources that a process has used (getrusage(2)); times in nanoseconds."""
+    """Resources that a process has used (getrusage(2)); times in nanoseconds.
 
-    user_ns: int = 0
-    system_ns: int = 0
+    ``time_ns`` is exact. How much of it was system time is worked out when somebody asks, or at a new sample.
+    """
+
+    time_ns: int = 0
+    """Processor time, user and system together. HOT: added to at each task switch."""
     minor_faults: int = 0
     major_faults: int = 0
     voluntary_switches: int = 0
     involuntary_switches: int = 0
     max_resident_kib: int = 0
+    system_share: float = 0.0
+    """Which part of the time is system time, from now on (`jefeos.sched.systime`)."""
+    sampled_ns: int = 0
+    sampled_system_ns: int = 0
+    _system_ns: int = 0
+    _divided_ns: int = 0
+    """How much of ``time_ns`` has been divided."""
+
+    @property
+    def system_ns(self) -> int:
+        """Time spent in system calls."""
+        self._system_ns += int((self.time_ns - self._divided_ns) * self.system_share)
+        self._divided_ns = self.time_ns
+        return self._system_ns
+
+    @property
+    def user_ns(self) -> int:
+        """The rest of the time."""
+        return self.time_ns - self.system_ns
+
+    def sample(self, length_ns: int, system_ns: int, remembered_ns: int) -> None:
+        """Of ``length_ns`` of its time, so much was seen to be system time. Older samples fade."""
+        self._system_ns = self.system_ns
+        self.sampled_ns += length_ns
+        self.sampled_system_ns += system_ns
+        self.system_share = self.sampled_system_ns / self.sampled_ns
+        if self.sampled_ns > remembered_ns:
+            self.sampled_ns //= 2
+            self.sampled_system_ns //= 2
+
+    def expect_as(self, other: Usage) -> None:
+        """A new process: until there are samples of its own, take those of its parent."""
+        self.system_share = other.system_share
+        self.sampled_ns, self.sampled_system_ns = other.sampled_ns, other.sampled_system_ns
 
     def add(self, other: Usage) -> None:
         """Add a reaped child's usage."""
-        self.user_ns += other.user_ns
-        self.system_ns += other.system_ns
+        self._system_ns = self.system_ns + other.system_ns
+        self.time_ns += other.time_ns
+        self._divided_ns = self.time_ns
         self.minor_faults += other.minor_faults
         self.major_faults += other.major_faults
         self.voluntary_switches += other.voluntary_switches

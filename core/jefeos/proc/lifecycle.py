@@ -326,6 +326,7 @@ class Lifecycle(Endings, Waiting):
         process.argv, process.environ, process.auxv = parent.argv, parent.environ, parent.auxv
         process.personality = parent.personality
         process.dumpable = parent.dumpable
+        process.usage.expect_as(parent.usage)
         process.exit_signal = request.exit_signal
         if request.new_names:
             process.names = parent.names.copy()

@@ -58,7 +58,7 @@ class ProcessTimer:
         if self.clock is TimerClock.REALTIME:
             return self.process.kernel.clock.realtime_ns()
         usage = self.process.usage
-        return usage.user_ns + (usage.system_ns if self.clock is TimerClock.CPU else 0)
+        return usage.time_ns if self.clock is TimerClock.CPU else usage.user_ns
 
     def arm(self, deadline_ns: int, interval_ns: int = 0) -> None:
         """Expire at ``deadline_ns`` and then each ``interval_ns`` (0: once)."""

@@ -24,12 +24,14 @@ exception in a handler is a bug in the kernel: it is logged with its trace and t
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
 
 from jefeos.errors import KernelError
+from jefeos.proc.credentials import Usage
 from jefeos.proc.process import ProcessState
 from jefeos.proc.signals import (
     SIG_DFL,
@@ -42,6 +44,7 @@ from jefeos.proc.signals import (
 from jefeos.proc.task import Task, TaskState, Work
 from jefeos.sched.clock import VirtualClock
 from jefeos.sched.switching import Switching
+from jefeos.sched.systime import EVERY, SystemTime
 from jefeos.sched.traps import CallCounts
 from jefeos.sched.wait import OUTSIDE, Interrupted, Park, Restart
 
@@ -76,10 +79,9 @@ class Executor(Switching):
         self.loaded: Task | None = None
         self.switches = 0
         self.calls = CallCounts()
-        self._busy_ns = 0
+        self._total = Usage()
         self._slice_since_ns = 0
         """Until when the running time slice is accounted for, at first when it began; 0 between slices."""
-        self._slice_began_ns = 0
         self._deadline_ns = 0
         self._inside = self._unbegun = False
         self._entries: Sequence[Entry] | Screen = []
@@ -90,8 +92,12 @@ class Executor(Switching):
         """Time slices are counted in instructions: exact, and slower than a tick."""
         self.observed = kernel.tracer is not None or kernel.config.stats
         self._may_switch = self.engine.switches_inside and not (self._limited or self.observed)
+        syscall = self._observed_syscall if self.observed else self._syscall
+        self._times = SystemTime(self.engine, syscall, kernel.clock.monotonic_ns)
+        self._slices_to_sample = self.sample_every = sys.maxsize if self._limited else EVERY
+        self._sampling = False
         self.engine.attach(
-            syscall=self._observed_syscall if self.observed else self._syscall,
+            syscall=syscall,
             page_fault=self._page_fault,
             exception=self._exception,
             interrupt=self._interrupt,
@@ -104,7 +110,12 @@ class Executor(Switching):
         """How long programs have had the processor since boot, the running time slice included: never less than
         before, whoever has ended and been forgotten since."""
         running_ns = self.kernel.clock.monotonic_ns() - self._slice_since_ns if self._slice_since_ns else 0
-        return self._busy_ns + running_ns
+        return self._total.time_ns + running_ns
+
+    @property
+    def system_ns(self) -> int:
+        """How much of `busy_ns` was spent in system calls, as far as is known."""
+        return self._total.system_ns
 
     def make_runnable(self, task: Task) -> None:
         """Queue a task: woken, new, continued. A stopped process's tasks are held instead."""
@@ -123,8 +134,7 @@ class Executor(Switching):
         """Bring the usage of the running process up to now: what reads CPU time calls this first."""
         if self._slice_since_ns and self.current is not None:
             now_ns = self.kernel.clock.monotonic_ns()
-            self._busy_ns += now_ns - self._slice_since_ns
-            self.current.process.usage.user_ns += now_ns - self._slice_since_ns
+            self._end_slice(self.current, now_ns)
             self._slice_since_ns = now_ns
 
     def hold(self, task: Task) -> None:
@@ -216,7 +226,12 @@ class Executor(Switching):
                 task.result = None
                 task.process.personality.set_result(engine, result)  # type: ignore[union-attr]
             task.syscall_number = -1
-            self._slice_since_ns = self._slice_began_ns = clock.monotonic_ns()
+            self._slice_since_ns = now_ns = clock.monotonic_ns()
+            self._slices_to_sample -= 1
+            if not self._slices_to_sample:
+                self._slices_to_sample = self.sample_every
+                self._sampling = True
+                self._times.begin(now_ns)
             if not self._limited:
                 engine.run()
             else:

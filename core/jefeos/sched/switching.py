@@ -22,11 +22,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jefeos.cpu.registers import Reg
+from jefeos.sched.systime import SystemTime
 from jefeos.sched.traps import Traps
 from jefeos.sched.wait import OUTSIDE, Park
 
 if TYPE_CHECKING:
     from jefeos.cpu.engine import Engine
+    from jefeos.proc.credentials import Usage
     from jefeos.proc.task import Task
     from jefeos.sched.scheduler import Scheduler
 
@@ -41,10 +43,12 @@ class Switching(Traps):
     """Whether a call is being resumed inside the callback."""
     _unbegun: bool
     _may_switch: bool
+    _times: SystemTime
+    _sampling: bool
     _deadline_ns: int
-    _busy_ns: int
+    _total: Usage
+    """Of all programs since boot, and of those that have ended and been forgotten since."""
     _slice_since_ns: int
-    _slice_began_ns: int
 
     def _switch(self, task: Task) -> int | None:
         """HOT: the call of ``task`` has suspended. Go on with another task: the value for its result register."""
@@ -80,7 +84,7 @@ class Switching(Traps):
             return None
         engine = self.load(following)
         following.syscall_number = -1
-        self._slice_since_ns = self._slice_began_ns = now_ns
+        self._slice_since_ns = now_ns
         result = following.result
         if result is None:
             return engine.get(Reg.RAX)
@@ -88,12 +92,16 @@ class Switching(Traps):
         return result
 
     def _end_slice(self, task: Task, now_ns: int) -> None:
-        """``task`` has had the processor until now."""
-        unaccounted_ns = now_ns - self._slice_since_ns
+        """HOT: ``task`` has had the processor until now."""
+        length_ns = now_ns - self._slice_since_ns
         self._slice_since_ns = 0
-        self._busy_ns += unaccounted_ns
-        task.process.usage.user_ns += unaccounted_ns
-        self.scheduler.charge(task, now_ns - self._slice_began_ns)
+        usage = task.process.usage
+        usage.time_ns += length_ns
+        self._total.time_ns += length_ns
+        if self._sampling:
+            self._sampling = False
+            self._times.end(now_ns, usage, self._total)
+        self.scheduler.charge(task, length_ns)
 
     def load(self, task: Task) -> Engine:
         """`Executor.load`."""

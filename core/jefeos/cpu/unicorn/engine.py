@@ -82,6 +82,7 @@ class UnicornEngine(UnicornState):
         self._page_fault: PageFaultHandler = _unattached
         self._ticker = Ticker(self._on_tick, self._repeat_stop)
         self._hooks: list[Any] = []
+        self._replace_syscall_handler: Callable[[SyscallHandler], None] = _unattached  # type: ignore[assignment]
         self._time_stamp: Callable[[], int] | None = None
         self._rdtsc_hooked = False
         self._counting = False
@@ -107,11 +108,15 @@ class UnicornEngine(UnicornState):
         self._exception = exception
         self._interrupt = interrupt
         self._page_fault = page_fault
-        self._hook(uc.HOOK_INSN, uc.PlainCallback(self._syscall_callback(syscall)), uc.INS_SYSCALL)
+        callback, self._replace_syscall_handler = self._syscall_callback(syscall)
+        self._hook(uc.HOOK_INSN, uc.PlainCallback(callback), uc.INS_SYSCALL)
         self._hook(uc.HOOK_INSN, uc.PlainCallback(self._on_sysenter), uc.INS_SYSENTER)
         self._hook(uc.HOOK_INSN, uc.PlainCallback(self._on_port), uc.INS_OUT)
         self._hook(uc.HOOK_INSN, uc.ValueCallback(self._on_port), uc.INS_IN)
         self._hook(uc.HOOK_INTR, uc.InterruptCallback(self._interrupt_callback(page_fault, interrupt)))
+
+    def replace_syscall_handler(self, syscall: SyscallHandler) -> None:
+        self._replace_syscall_handler(syscall)
 
     def run(self, max_instructions: int = 0) -> None:
         self.ticked = False
@@ -214,8 +219,10 @@ class UnicornEngine(UnicornState):
 
     # ---- callbacks --------------------------------------------------------------------------------------
 
-    def _syscall_callback(self, handler: SyscallHandler) -> Callable[[], None]:
-        """HOT: once a system call."""
+    def _syscall_callback(
+        self, handler: SyscallHandler
+    ) -> tuple[Callable[[], None], Callable[[SyscallHandler], None]]:
+        """HOT: once a system call. With it comes a function that changes the handler."""
         handle, stop, refused = self._handle, self._lib.stop, self._refused
         words, arguments = self._words, _SYSCALL_WORDS.unpack_from
 
@@ -246,7 +253,11 @@ class UnicornEngine(UnicornState):
             except BaseException as error:
                 self._fail(error)
 
-        return callback if self._in_place else callback_without_structure
+        def replace(syscall: SyscallHandler) -> None:
+            nonlocal handler
+            handler = syscall
+
+        return callback if self._in_place else callback_without_structure, replace
 
     def _interrupt_callback(
         self, page_fault: PageFaultHandler, interrupt: InterruptHandler

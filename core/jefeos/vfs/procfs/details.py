@@ -145,7 +145,7 @@ class MemoryFile(File):
 def schedstat(process: Process) -> bytes:
     """schedstat: time on the processor and waiting for it in nanoseconds, time slices. Waiting is not measured."""
     usage = process.usage
-    return b"%d 0 %d\n" % (usage.user_ns + usage.system_ns, usage.voluntary_switches + usage.involuntary_switches)
+    return b"%d 0 %d\n" % (usage.time_ns, usage.voluntary_switches + usage.involuntary_switches)
 
 
 def current_call(task: Task | None) -> bytes:

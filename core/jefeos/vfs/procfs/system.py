@@ -67,12 +67,15 @@ class SystemText:
         return b"%.2f %.2f %.2f %d/%d %d\n" % (*self._loads, max(running, 1), threads, last)
 
     def stat(self) -> bytes:
-        """Processor times in ticks (all of it as user time, or idle), switches, boot time, processes."""
+        """Processor times in ticks (user, system, idle), switches, boot time, processes."""
         kernel = self.kernel
         busy_ns = kernel.executor.busy_ns
         up_ns = kernel.clock.uptime_ns()
         idle_ns = max(0, up_ns - busy_ns)
-        times = b"%d 0 0 %d 0 0 0 0 0 0" % (busy_ns // TICK_NS, idle_ns // TICK_NS)
+        system_ns = kernel.executor.system_ns
+        times = b"%d 0 %d %d 0 0 0 0 0 0" % (
+            (busy_ns - system_ns) // TICK_NS, system_ns // TICK_NS, idle_ns // TICK_NS
+        )  # fmt: skip
         boot_s = (kernel.clock.realtime_ns() - up_ns) // _SECOND_NS
         return (
             b"cpu  %s\ncpu0 %s\nintr 0\nctxt %d\nbtime %d\nprocesses %d\nprocs_running %d\nprocs_blocked 0\n"

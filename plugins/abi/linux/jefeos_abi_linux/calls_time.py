@@ -109,11 +109,11 @@ def clock_ns(task: Task, clock: int) -> int:
     if clock == CLOCK_PROCESS_CPUTIME_ID or clock == CLOCK_THREAD_CPUTIME_ID:
         task.kernel.executor.account()
         usage = task.process.usage
-        return usage.user_ns + usage.system_ns
+        return usage.time_ns
     if clock < 0:
         task.kernel.executor.account()
         usage = _cpu_process(task, clock).usage
-        return usage.user_ns + usage.system_ns
+        return usage.time_ns
     raise KernelError(Errno.EINVAL)
 
 
