@@ -150,7 +150,7 @@ def on_jefeos(case: Case, folder: Path, system: System) -> Side:
 def on_host(case: Case, folder: Path) -> Side:
     """Run a case on the host's Linux. Processes that it leaves in its session are killed."""
     start = time.monotonic()
-    words = words_of(case, folder)
+    words = ["/usr/bin/env", "--default-signal", *words_of(case, folder)]  # nothing ignored, as of nohup
     if case.as_root:  # what it mounts is seen by nobody else
         words = ["/usr/bin/unshare", "--mount", *words]
     process = subprocess.Popen(
