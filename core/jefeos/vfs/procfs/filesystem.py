@@ -3,8 +3,8 @@
 Nothing is cached: names come and go with processes. "Caller" is the task on the CPU; for path calls of the kernel
 itself there is none, then ``self`` leads nowhere and everything may be inspected.
 
-Does not do: hidepid, network namespaces (/proc/net is one for all); most of what is written to /proc/sys is only
-remembered.
+Does not do: hidepid, network namespaces (/proc/net is one for all); most of what is written to /proc/sys outside of
+net is only remembered.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Most are there because libraries and programs ask for them before they choose a strategy; root may write them, and then
 the new value is shown and has no effect. hostname, domainname, pid_max and the limits of fs/inotify and fs/mqueue
-(which the personality that has these asks for) do have one. Values follow a Linux with its
-defaults.
+(which the personality that has these asks for) do have one, and so have those of net (sysctl_network). Values follow a
+Linux with its defaults.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from attrs import define, field, frozen
 
 from jefeos.errors import Errno, KernelError
 from jefeos.vfs.procfs.nodes import ProcFile, StaticDirectory
+from jefeos.vfs.procfs.sysctl_network import NetworkSettings
 from jefeos.vfs.procfs.sysctl_values import DEFAULTS, READ_ONLY
 
 if TYPE_CHECKING:
@@ -130,7 +131,10 @@ def build(fs: Filesystem, kernel: Kernel, next_ino: Callable[[], int]) -> Static
         level[name] = ProcFile(
             fs, next_ino(), _line(readers[path]), mode=0o644 if store is not None else 0o444, store=store
         )
-    return _directory(fs, tree, next_ino)
+    made = _directory(fs, tree, next_ino)
+    without_stack = made.nodes.get(b"net")
+    made.nodes[b"net"] = NetworkSettings(fs, next_ino, kernel, "net.", without_stack)
+    return made
 
 
 def _directory(fs: Filesystem, tree: dict[str, Any], next_ino: Callable[[], int]) -> StaticDirectory:

@@ -52,6 +52,7 @@ INTEGERS: Final[Mapping[tuple[int, int], str]] = {
     (SOL_IP, 2): "ip_ttl",
     (SOL_IP, 3): "ip_hdrincl",
     (SOL_IP, 6): "ip_recvopts",
+    (SOL_IP, 7): "ip_retopts",
     (SOL_IP, 8): "ip_pktinfo",
     (SOL_IP, 10): "ip_mtu_discover",
     (SOL_IP, 11): "ip_recverr",

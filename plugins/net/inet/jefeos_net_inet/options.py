@@ -50,6 +50,7 @@ INTEGERS: Final = {
     "ip_tos": Range(0, 0, 255),
     "ip_ttl": Range(-1, -1, 255),
     "ip_recvopts": _FLAG,
+    "ip_retopts": _FLAG,
     "ip_pktinfo": _FLAG,
     "ip_mtu_discover": Range(DISCOVER_WANT, 0, 5),
     "ip_recverr": _FLAG,
