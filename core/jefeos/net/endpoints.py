@@ -364,6 +364,8 @@ class _Gate(asyncio.Protocol):
         self._kept: list[tuple[str, tuple[Any, ...]]] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.pause_reading()  # what comes now is for the TLS layer: start_tls goes on with reading
         if not self.open.done():
             self.open.set_result(None)
 
