@@ -223,7 +223,8 @@ async def refused(world: World) -> None:
         await world.until(lambda ours=ours: ours.pending_error, "a refusal")
         entry = ours.next_error()
         assert entry is not None and entry.errno == Errno.ECONNREFUSED and entry.payload == b"payload"
-        assert entry.offender.address == theirs and entry.destination == SocketAddress(theirs, 9)
+        assert entry.hop_limit == 64 and entry.offender.address == theirs
+        assert entry.destination == SocketAddress(theirs, 9)
         ours.close()
 
 

@@ -57,6 +57,8 @@ class SocketError(NamedTuple):
     destination: SocketAddress
     offender: SocketAddress
     payload: bytes
+    hop_limit: int = 0
+    """Of the packet that told of it; 0 for a local error."""
 
 
 class Socket(ABC):

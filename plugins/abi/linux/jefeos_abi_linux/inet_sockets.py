@@ -244,7 +244,11 @@ class InetDatagram(InetSocket, DatagramFile):
         body += inet_name(error.offender, self.family)
         control = (SOL_IP, IP_RECVERR, body) if self.family == AF_INET else (SOL_IPV6, IPV6_RECVERR, body)
         name = inet_name(error.destination, self.family)
-        received = Received(error.payload[:count], name, len(error.payload), controls=[control], flags=MSG_ERRQUEUE)
+        controls = [control]
+        if error.hop_limit and self._on("ip_recvttl" if self.family == AF_INET else "ipv6_recvhoplimit"):
+            kind = (SOL_IP, IP_TTL) if self.family == AF_INET else (SOL_IPV6, IPV6_HOPLIMIT)
+            controls.append((*kind, struct.pack("<i", error.hop_limit)))
+        received = Received(error.payload[:count], name, len(error.payload), controls=controls, flags=MSG_ERRQUEUE)
         if count < len(error.payload):
             received.flags |= MSG_TRUNC
         return received

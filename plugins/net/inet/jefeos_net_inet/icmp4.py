@@ -86,7 +86,9 @@ class Icmp4:
             )
             self.count[name] += 1
             info = message.rest >> 24 if kind == Type.PARAMETER_PROBLEM else message.rest & 0xFFFF
-            if not self.report(message.data, kind, message.code, info, packet.source, packet.interface.index):
+            if not self.report(
+                message.data, kind, message.code, info, packet.source, packet.interface.index, packet.hop_limit
+            ):
                 self.count["InErrors"] += 1
         elif kind == Type.TIMESTAMP:
             self.count["InTimestamps"] += 1
@@ -116,7 +118,8 @@ class Icmp4:
         self.send(message, packet.source, source, traffic_class=packet.traffic_class, counter=counter)
 
     def report(
-        self, quoted: bytes | memoryview, kind: int, code: int, info: int, offender: Address, interface: int = 0
+        self, quoted: bytes | memoryview, kind: int, code: int, info: int, offender: Address, interface: int = 0,
+        hop_limit: int = 0,
     ) -> bool:
         """Tell a protocol that a packet of its own came to grief. False if the quotation is no packet of ours."""
         try:
@@ -139,7 +142,7 @@ class Icmp4:
             errno, is_hard, info = Errno.EHOSTUNREACH, False, 0
         problem = Problem(
             header.source, header.destination, memoryview(quoted)[header.header_bytes :], errno, is_hard, ORIGIN, kind,
-            code, info, offender, interface,
+            code, info, offender, interface, hop_limit,
         )
         if stack.raw_sockets:
             stack.raw_problem(header.protocol, problem)

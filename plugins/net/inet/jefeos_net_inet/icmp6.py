@@ -71,7 +71,8 @@ class Icmp6:
                 handler(packet, message)
             elif Type.UNREACHABLE <= message.kind <= Type.PARAMETER_PROBLEM:
                 self.report(
-                    message.data, message.kind, message.code, message.rest, packet.source, packet.interface.index
+                    message.data, message.kind, message.code, message.rest, packet.source, packet.interface.index,
+                    packet.hop_limit,
                 )
         except CorruptError:
             self.count["InErrors"] += 1
@@ -91,7 +92,8 @@ class Icmp6:
         )
 
     def report(
-        self, quoted: bytes | memoryview, kind: int, code: int, info: int, offender: Address, interface: int = 0
+        self, quoted: bytes | memoryview, kind: int, code: int, info: int, offender: Address, interface: int = 0,
+        hop_limit: int = 0,
     ) -> bool:
         """Tell a protocol that a packet of its own came to grief; see `Icmp4.report`."""
         try:
@@ -117,7 +119,8 @@ class Icmp6:
         elif kind == Type.TIME_EXCEEDED:
             errno, is_hard, info = Errno.EHOSTUNREACH, False, 0
         problem = Problem(
-            header.source, header.destination, payload, errno, is_hard, ORIGIN, kind, code, info, offender, interface
+            header.source, header.destination, payload, errno, is_hard, ORIGIN, kind, code, info, offender, interface,
+            hop_limit,
         )
         if stack.raw_sockets:
             stack.raw_problem(chain.protocol, problem)

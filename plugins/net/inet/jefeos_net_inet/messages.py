@@ -367,7 +367,8 @@ class MessageSocket(DatagramSocket):
             shown = destination._replace(address=self._shown(destination.address))
             offender = SocketAddress(self._shown(problem.offender), 0)
             self._queue_error(SocketError(
-                problem.errno, problem.origin, problem.kind, problem.code, problem.info, shown, offender, payload
+                problem.errno, problem.origin, problem.kind, problem.code, problem.info, shown, offender, payload,
+                problem.hop_limit,
             ))
         elif not is_hard or self.peer is None:
             return

@@ -73,3 +73,5 @@ class Problem(NamedTuple):
     """The MTU for EMSGSIZE, the pointer of a parameter problem."""
     offender: Address
     interface: int
+    hop_limit: int
+    """Of the error's own packet; 0 if nobody sent one."""
