@@ -27,7 +27,7 @@ from jefeos_fs_ntfs.layout import (
 
 _LENGTH_OFFSET: Final = 4
 _INSTANCE_OFFSET: Final = 14
-_HAS_COMPRESSED_SIZE: Final = AttributeFlags.COMPRESSED | AttributeFlags.SPARSE
+_HAS_COMPRESSED_SIZE: Final = int(AttributeFlags.COMPRESSED | AttributeFlags.SPARSE)
 
 
 class Attribute:
@@ -64,6 +64,18 @@ class Attribute:
         if self.resident:
             raise CorruptError(f"{self} has to be non-resident")
         return Extent(self)
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Size of the contents, and bytes taken by clusters; of the first extent."""
+        raw = self.raw
+        if self.resident:
+            return RESIDENT_HEADER.unpack_from(raw, ATTRIBUTE_HEADER.size)[0], 0
+        _, _, pairs_offset, _, allocated, size, _ = NON_RESIDENT_HEADER.unpack_from(raw, ATTRIBUTE_HEADER.size)
+        if self.flags & _HAS_COMPRESSED_SIZE and pairs_offset >= NON_RESIDENT_PAIRS_OFFSET + 8 and len(raw) > \
+                NON_RESIDENT_PAIRS_OFFSET + 8:
+            allocated = int.from_bytes(raw[NON_RESIDENT_PAIRS_OFFSET:][:8], "little")
+        return size, allocated
 
     def with_instance(self, instance: int) -> Attribute:
         """The same, under another number."""
@@ -138,18 +150,19 @@ def _check_non_resident(kind: int, raw: bytes, length: int) -> None:
         raise CorruptError(f"attribute {type_name(kind)}: clusters {lowest} to {highest}, compression unit {unit}")
 
 
-def make_resident(kind: int, value: bytes, name: str = "", *, indexed: bool = False, flags: int = 0) -> Attribute:
-    """A resident attribute; the record gives it its instance."""
+def make_resident(kind: int, value: bytes, name: str = "", *, indexed: bool = False, flags: int = 0,
+                  instance: int = 0) -> Attribute:
+    """A resident attribute; the record gives it its instance, unless it is there."""
     encoded = name.encode("utf-16-le", "surrogatepass") if name else b""
     value_offset = (RESIDENT_VALUE_OFFSET + len(encoded) + 7) & ~7
     length = (value_offset + len(value) + 7) & ~7
     raw = b"".join((
-        ATTRIBUTE_HEADER.pack(kind, length, 0, len(name), RESIDENT_VALUE_OFFSET, flags, 0),
+        ATTRIBUTE_HEADER.pack(kind, length, 0, len(name), RESIDENT_VALUE_OFFSET, flags, instance),
         RESIDENT_HEADER.pack(len(value), value_offset, INDEXED if indexed else 0, 0),
         encoded.ljust(value_offset - RESIDENT_VALUE_OFFSET, b"\0"),
         value.ljust(length - value_offset, b"\0"),
     ))
-    return Attribute(raw, kind, name, True, flags, 0)
+    return Attribute(raw, kind, name, True, flags, instance)
 
 
 def make_non_resident(kind: int, name: str, *, pairs: bytes, lowest_vcn: int, highest_vcn: int,

@@ -11,10 +11,12 @@ The volume's own files ($MFT and so on) in the root directory are not shown, and
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, cast
 
 from jefeos.errors import CorruptError, Errno, KernelError
 from jefeos.vfs.flags import (
+    PERMISSION_BITS,
     RENAME_EXCHANGE,
     RENAME_NOREPLACE,
     S_IFBLK,
@@ -58,6 +60,9 @@ LINKS_MOST: Final = 1024
 """As Windows has it."""
 SYMLINK_BYTES_MAX: Final = 4095
 _KIND_DIRECTORY: Final = int(FileAttributes.I30_INDEX_PRESENT)
+_DIRECTORY, _ARCHIVE = int(FileAttributes.DIRECTORY), int(FileAttributes.ARCHIVE)
+_REPARSE_POINT: Final = int(FileAttributes.REPARSE_POINT)
+_ROOT, _FIRST_USER = int(MetaFile.ROOT), int(MetaFile.FIRST_USER)
 _SPECIAL: Final = int(FileAttributes.REPARSE_POINT | FileAttributes.SYSTEM)
 _ATTRIBUTES_OFFSET: Final = INDEX_ENTRY.size + FILE_NAME.size - 10
 _NAMESPACE_OFFSET: Final = INDEX_ENTRY.size + FILE_NAME.size - 1
@@ -111,7 +116,7 @@ class NtfsDirectory(NtfsInode):
         return entries
 
     def _is_hidden(self, reference: int) -> bool:
-        return self.ino == MetaFile.ROOT and reference_number(reference) < MetaFile.FIRST_USER
+        return self.ino == _ROOT and reference_number(reference) < _FIRST_USER
 
     # -- making --
 
@@ -147,35 +152,30 @@ class NtfsDirectory(NtfsInode):
         is_directory = kind == S_IFDIR
         record = fs.volume.mft.allocate(RecordFlags.IS_DIRECTORY if is_directory else 0)
         entry = Entry(fs.volume, record)
-        attributes, tag, size = int(FileAttributes.ARCHIVE), 0, 0
-        body: list[Attribute] = []
-        if is_directory:
-            attributes = int(FileAttributes.DIRECTORY)
-            body.append(fs.empty_index)
-        elif kind == S_IFREG:
-            body.append(_EMPTY_DATA)
-        else:
+        attributes = _DIRECTORY if is_directory else _ARCHIVE
+        tag = size = 0
+        device = (device_major(rdev), device_minor(rdev)) if kind in (S_IFCHR, S_IFBLK) else None
+        rest = _usual_attributes(fs.empty_index if is_directory else _EMPTY_DATA, mode, uid, gid, device)
+        if not is_directory and kind != S_IFREG:
             value = reparse.make_symlink(target) if kind == S_IFLNK else reparse.make(reparse.TAG_OF_KIND[kind])
             tag, size = int.from_bytes(value[:4], "little"), len(target)
-            attributes |= FileAttributes.REPARSE_POINT
-            body += [_EMPTY_DATA, make_resident(AttributeType.REPARSE_POINT, value)]
+            attributes |= _REPARSE_POINT
             reparse.note(fs.volume, tag, record.reference)
-        device = (device_major(rdev), device_minor(rdev)) if kind in (S_IFCHR, S_IFBLK) else None
-        if device or uid or gid or mode & 0o7777 != DEFAULT_PERMISSIONS:
-            body += owner_attributes(mode, uid, gid, device)
+            rest = [rest[0], make_resident(AttributeType.REPARSE_POINT, value).with_instance(len(rest) + 2), *rest[1:]]
         inode = (NtfsDirectory if is_directory else NtfsInode)(
             fs, entry, kind, Owner(mode, uid, gid), nlink=1 if units is not None else 0, size=size, rdev=rdev,
             target=target, file_attributes=attributes, security_id=fs.security_id(), tag=tag, time_ns=fs.now_ns())
-        body.insert(0, make_resident(AttributeType.STANDARD_INFORMATION, STANDARD_INFORMATION.pack(
-            *inode.times(), attributes, 0, inode.security_id, 0, 0)))
+        times = inode.times()
+        standard = make_resident(AttributeType.STANDARD_INFORMATION, STANDARD_INFORMATION.pack(
+            *times, attributes, 0, inode.security_id, 0, 0))
+        record.attributes = [standard, *rest]
+        record.next_instance = len(rest) + 2
         if units is not None:
-            named = make_name(self.entry.base.reference, units, Namespace.POSIX, inode.summary() if is_directory else
-                              (*inode.times(), 0, 0, attributes, tag))
-            body.insert(1, make_resident(AttributeType.FILE_NAME, named, indexed=True))
+            named = make_name(self.entry.base.reference, units, Namespace.POSIX,
+                              (*times, 0, 0, attributes | _KIND_DIRECTORY if is_directory else attributes, tag))
+            record.attributes.insert(1, make_resident(AttributeType.FILE_NAME, named, indexed=True, instance=1))
             insert(self.index, fs.volume.collator.key(units), index_entry(record.reference, named))
             record.link_count = 1
-        record.attributes = [attribute.with_instance(number) for number, attribute in enumerate(body)]
-        record.next_instance = len(body)
         fs.volume.adopt(entry)
         if entry.room < 0:
             entry.settle()
@@ -290,6 +290,16 @@ class NtfsDirectory(NtfsInode):
         new_directory._add_name(new_units, inode)
         if exchange and target is not None:
             self._add_name(units, target)
+
+
+@lru_cache(maxsize=1024)
+def _usual_attributes(content: Attribute, mode: int, uid: int, gid: int, device: tuple[int, int] | None) \
+        -> list[Attribute]:
+    """What a new file has behind its names, numbered from 2: nothing or an empty index, and owner and mode."""
+    owner: tuple[Attribute, ...] = ()
+    if device or uid or gid or mode & PERMISSION_BITS != DEFAULT_PERMISSIONS:
+        owner = owner_attributes(mode, uid, gid, device)
+    return [attribute.with_instance(number) for number, attribute in enumerate((content, *owner), 2)]
 
 
 def new_index(index_bytes: int, cluster_bytes: int) -> Attribute:

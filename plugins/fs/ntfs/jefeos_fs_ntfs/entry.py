@@ -42,6 +42,7 @@ MAY_BECOME_NON_RESIDENT: Final = (AttributeType.DATA, AttributeType.EA, Attribut
                                   AttributeType.BITMAP, AttributeType.REPARSE_POINT)
 STAYS_IN_BASE: Final = (AttributeType.STANDARD_INFORMATION, AttributeType.ATTRIBUTE_LIST, AttributeType.INDEX_ROOT)
 WORTH_MOVING_BYTES: Final = 64
+_LIST: Final = int(AttributeType.ATTRIBUTE_LIST)
 
 
 class Entry:
@@ -59,11 +60,9 @@ class Entry:
 
     @property
     def listed(self) -> bool:
-        """Whether it has an attribute list. The list is the first attribute behind STANDARD_INFORMATION."""
-        for attribute in self.base.attributes:
-            if attribute.type >= AttributeType.ATTRIBUTE_LIST:
-                return attribute.type == AttributeType.ATTRIBUTE_LIST
-        return False
+        """Whether it has an attribute list, which is the first attribute but for STANDARD_INFORMATION."""
+        attributes = self.base.attributes
+        return len(attributes) > 1 and (attributes[1].type == _LIST or attributes[0].type == _LIST)
 
     @property
     def others(self) -> dict[int, CachedRecord]:
@@ -244,11 +243,14 @@ class Entry:
     def release(self) -> None:
         """The file is gone: give back its clusters and records."""
         for kind, name in {(attribute.type, attribute.name) for attribute in self.all() if not attribute.resident}:
-            if kind != AttributeType.ATTRIBUTE_LIST:
+            if kind != _LIST:
                 self.stream(kind, name).release_clusters()
-        self._release_list()
-        for record in (*self.others.values(), self.base):
-            self.volume.mft.free(record)
+        if self.listed:
+            others = list(self.others.values())
+            self._release_list()
+            for record in others:
+                self.volume.mft.free(record)
+        self.volume.mft.free(self.base)
 
     # -- when a record is too full --
 

@@ -67,6 +67,7 @@ def pack_entries(entries: dict[bytes, bytes]) -> tuple[bytes, bytes]:
     return data, information.pack()
 
 
+@lru_cache(maxsize=1024)
 def read_owner(data: bytes) -> Owner:
     """Mode, owner and device of the value of EA; damaged ones count as none."""
     try:
@@ -83,7 +84,6 @@ def read_owner(data: bytes) -> Owner:
     )
 
 
-@lru_cache(maxsize=1024)
 def owner_attributes(mode: int, uid: int, gid: int, device: tuple[int, int] | None) -> tuple[Attribute, Attribute]:
     """EA_INFORMATION and EA of a new file."""
     data, information = pack_entries(_owner_entries(mode, uid, gid, device))

@@ -155,7 +155,10 @@ class NtfsFilesystem(Filesystem):
         if inode.nlink or isinstance(inode, StreamInode):
             return
         if not self.read_only and inode.entry.base.in_use:
-            self.volume.run(reparse.release_file, self.volume, inode.entry)
+            if inode.tag:
+                self.volume.run(reparse.release_file, self.volume, inode.entry)
+            else:
+                self.volume.run(inode.entry.release)
         self.volume.orphans.discard(inode.ino)
         self._inodes.pop(inode.ino, None)
         self.volume.drop_entry(inode.ino)

@@ -49,6 +49,7 @@ from jefeos_fs_ntfs.layout import (
     REFERENCE_MASK,
     STANDARD_INFORMATION,
     STANDARD_INFORMATION_OLD,
+    AttributeFlags,
     AttributeType,
     FileAttributes,
     Namespace,
@@ -56,7 +57,7 @@ from jefeos_fs_ntfs.layout import (
 from jefeos_fs_ntfs.names import decode_units, encode_units, from_bytes, to_bytes
 from jefeos_fs_ntfs.reparse import REPARSE_BYTES_MAX, Meaning, understand, understand_interix
 from jefeos_fs_ntfs.secure import read_descriptor
-from jefeos_fs_ntfs.stream import Stream
+from jefeos_fs_ntfs.stream import SPARSE, Stream
 
 if TYPE_CHECKING:
     from jefeos_fs_ntfs.entry import Entry
@@ -69,7 +70,19 @@ USER_PREFIX: Final = b"user."
 KEPT_IN_EA: Final = (b"trusted.", b"security.")
 SECURITY_XATTR: Final = b"system.ntfs_acl"
 _SPARSE: Final = int(FileAttributes.SPARSE_FILE)
-_NOT_IN_NAMES: Final = int(FileAttributes.DIRECTORY)
+_REPARSE_POINT: Final = int(FileAttributes.REPARSE_POINT)
+_INDEX_PRESENT: Final = int(FileAttributes.I30_INDEX_PRESENT)
+_SYSTEM: Final = int(FileAttributes.SYSTEM)
+_READONLY: Final = int(FileAttributes.READONLY)
+_ENCRYPTED: Final = int(AttributeFlags.ENCRYPTED)
+_STANDARD, _FILE_NAME, _DATA, _EA = (
+    int(AttributeType.STANDARD_INFORMATION), int(AttributeType.FILE_NAME), int(AttributeType.DATA),
+    int(AttributeType.EA),
+)
+_NAMESPACE_OFFSET: Final = FILE_NAME.size - 1
+_DOS: Final = bytes((Namespace.DOS,))
+_NOBODY: Final = Owner()
+_PLAIN: Final = Meaning(0)
 
 
 def to_ns(ticks: int) -> int:
@@ -103,8 +116,15 @@ class NtfsInode(Inode):
 
     @property
     def blocks(self) -> int:
-        stream = self.data if self.is_regular else None
-        return stream.allocated_bytes // 512 if stream is not None else 0
+        return self._sizes()[1] // 512 if self.is_regular else 0
+
+    def _sizes(self) -> tuple[int, int]:
+        """Of the contents as the medium has them: bytes, and bytes taken by clusters."""
+        stream = self.entry.streams.get((_DATA, ""))
+        if stream is not None:
+            return stream.data_size, stream.allocated_bytes
+        attribute = self.entry.find(_DATA)
+        return attribute.sizes if attribute is not None else (0, 0)
 
     @property
     def data(self) -> Stream:
@@ -149,6 +169,9 @@ class NtfsInode(Inode):
 
     def times(self) -> tuple[int, int, int, int]:
         """As NTFS stores them: creation, modification, change of the record, access."""
+        born_ns = self.btime_ns
+        if born_ns == self.mtime_ns == self.ctime_ns == self.atime_ns:
+            return (to_ticks(born_ns),) * 4
         return to_ticks(self.btime_ns), to_ticks(self.mtime_ns), to_ticks(self.ctime_ns), to_ticks(self.atime_ns)
 
     def summary(self) -> tuple[int, int, int, int, int, int, int, int]:
@@ -156,15 +179,12 @@ class NtfsInode(Inode):
         allocated = size = 0
         attributes = self.file_attributes
         if not self.is_directory:
-            try:
-                stream = self.data
-            except CorruptError:
-                pass
-            else:
-                allocated, size = stream.allocated_bytes, stream.data_size
-                attributes = attributes & ~_SPARSE | (_SPARSE if stream.holes else 0)
+            size, allocated = self._sizes()
+            data = self.entry.find(_DATA)
+            if data is not None:
+                attributes = attributes & ~_SPARSE | (_SPARSE if data.flags & SPARSE else 0)
         else:
-            attributes |= FileAttributes.I30_INDEX_PRESENT
+            attributes |= _INDEX_PRESENT
         return *self.times(), allocated, size, attributes, self.tag
 
     def flush(self) -> None:
@@ -176,7 +196,7 @@ class NtfsInode(Inode):
         if old is None:
             raise CorruptError(f"MFT record {self.ino} has no $STANDARD_INFORMATION")
         value = old.value
-        self.file_attributes = summary[6] & ~FileAttributes.I30_INDEX_PRESENT
+        self.file_attributes = summary[6] & ~_INDEX_PRESENT
         head = STANDARD_INFORMATION_OLD.pack(*summary[:4], self.file_attributes)
         new = head[:36] + value[36:]
         if new != value:
@@ -361,7 +381,19 @@ class StreamInode(NtfsInode):
 
 def describe(entry: Entry) -> dict[str, Any]:
     """What `NtfsInode` is to be made with, from the records. Raises CorruptError."""
-    standard = entry.find(AttributeType.STANDARD_INFORMATION)
+    standard = ea = data = None
+    names = 0
+    for attribute in entry.all():
+        kind = attribute.type
+        if kind == _FILE_NAME:
+            names += attribute.value[_NAMESPACE_OFFSET : _NAMESPACE_OFFSET + 1] != _DOS
+        elif kind == _DATA:
+            if not attribute.name and data is None:
+                data = attribute
+        elif kind == _STANDARD:
+            standard = attribute
+        elif kind == _EA and ea is None:
+            ea = attribute
     if standard is None:
         raise CorruptError(f"MFT record {entry.number} has no $STANDARD_INFORMATION")
     value = standard.value
@@ -372,32 +404,30 @@ def describe(entry: Entry) -> dict[str, Any]:
         born, modified, changed, accessed, attributes = STANDARD_INFORMATION_OLD.unpack_from(value)
     else:
         raise CorruptError(f"MFT record {entry.number}: $STANDARD_INFORMATION has {len(value)} bytes")
-    ea = entry.value(AttributeType.EA)
-    owner = read_owner(ea) if ea is not None else Owner()
-    kind, size, tag, meaning = S_IFDIR if entry.is_directory else S_IFREG, 0, 0, Meaning(0)
-    if attributes & FileAttributes.REPARSE_POINT:
+    owner = _NOBODY
+    if ea is not None:
+        owner = read_owner(ea.value if ea.resident else entry.value(_EA) or b"")
+    kind, size, tag, meaning = S_IFDIR if entry.is_directory else S_IFREG, 0, 0, _PLAIN
+    if attributes & _REPARSE_POINT:
         reparse = entry.value(AttributeType.REPARSE_POINT, limit=REPARSE_BYTES_MAX)
         if reparse is not None and len(reparse) >= 8:
             tag = int.from_bytes(reparse[:4], "little")
             meaning = understand(reparse)
             kind = meaning.kind or kind
-    if kind == S_IFREG:
-        if entry.find(AttributeType.DATA) is not None:
-            stream = entry.stream(AttributeType.DATA)
-            size = stream.data_size
-            if attributes & FileAttributes.SYSTEM and size <= INTERIX_BYTES_MAX and not stream.flags & 0x4000:
-                meaning = understand_interix(stream.read(0, size)) or meaning
-                kind = meaning.kind or kind
-    elif kind == S_IFLNK:
+    if kind == S_IFREG and data is not None:
+        size = data.sizes[0]
+        if attributes & _SYSTEM and size <= INTERIX_BYTES_MAX and not data.flags & _ENCRYPTED:
+            meaning = understand_interix(entry.stream(_DATA).read(0, size)) or meaning
+            kind = meaning.kind or kind
+    if kind == S_IFLNK:
         size = len(meaning.target)
-    if owner.mode is None and attributes & FileAttributes.READONLY and kind != S_IFDIR:
+    if owner.mode is None and attributes & _READONLY and kind != S_IFDIR:
         owner = Owner(DEFAULT_PERMISSIONS & ~0o222)
     device = owner.device if any(owner.device) else meaning.device
-    names = [name for name in entry.all(AttributeType.FILE_NAME) if name.value[65:66] != bytes((Namespace.DOS,))]
     return {
-        "kind": kind, "owner": owner, "nlink": 1 if kind == S_IFDIR else len(names),
-        "size": size if kind != S_IFLNK else len(meaning.target), "rdev": make_device(*device) if any(device) else 0,
-        "target": meaning.target, "file_attributes": attributes, "security_id": security_id, "tag": tag,
+        "kind": kind, "owner": owner, "nlink": 1 if kind == S_IFDIR else names, "size": size,
+        "rdev": make_device(*device) if any(device) else 0, "target": meaning.target, "file_attributes": attributes,
+        "security_id": security_id, "tag": tag,
         "times": (to_ns(born), to_ns(modified), to_ns(changed), to_ns(accessed)),
     }
 

@@ -20,6 +20,7 @@ from jefeos_fs_ntfs.layout import (
     RECORD_NUMBER_MAX,
     REFERENCE_MASK,
     AttributeType,
+    FileRecord,
     MetaFile,
     RecordFlags,
 )
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 KEPT_RECORDS: Final = 16384
 GROW_LEAST: Final = 64
 GROW_MOST: Final = 4096
+_IN_USE: Final = int(RecordFlags.IN_USE)
+_NUMBER_OFFSET: Final = FileRecord.size - 4
 
 
 class CachedRecord(MftRecord):
@@ -150,7 +153,7 @@ class Mft:
         self._next = number + 1
         record = self._free_record(number)
         self.volume.transaction.change(record)
-        record.flags = RecordFlags.IN_USE | flags
+        record.flags = _IN_USE | flags
         record.base = base
         record.link_count = 0
         record.next_instance = 0
@@ -177,7 +180,7 @@ class Mft:
         """Take a record back."""
         assert isinstance(record, CachedRecord)
         self.volume.transaction.change(record)
-        record.flags &= ~RecordFlags.IN_USE
+        record.flags &= ~_IN_USE
         record.sequence = record.sequence + 1 if record.sequence < 0xFFFF else 1
         self.bitmap.clear(record.number)
         if record.number < self._next and record.number >= MetaFile.FIRST_FREE:
@@ -205,7 +208,9 @@ class Mft:
                 step = max(step // 8, 1)
         if count > RECORD_NUMBER_MAX:
             raise KernelError(Errno.ENOSPC)
-        blank = b"".join([MftRecord(number).pack(record_bytes) for number in range(old, count)])
+        blank = MftRecord(0).pack(record_bytes)
+        head, rest = blank[:_NUMBER_OFFSET], blank[_NUMBER_OFFSET + 4 :]
+        blank = b"".join([head + number.to_bytes(4, "little") + rest for number in range(old, count)])
         self.stream.overwrite(old * record_bytes, blank)
         self.volume.transaction.on_failure(self._shrink, old, self._blank_from)
         self._blank_from = min(self._blank_from, old)

@@ -22,6 +22,8 @@ from jefeos_fs_ntfs.layout import (
 )
 
 _USA: Final = struct.Struct("<4sHH")
+_BLANK: Final = bytes(BLOCK_BYTES - 2)
+_IN_USE: Final = int(RecordFlags.IN_USE)
 END_MARK: Final = b"\xff\xff\xff\xff\0\0\0\0"
 
 
@@ -85,7 +87,7 @@ class MftRecord:
     @property
     def in_use(self) -> bool:
         """False for a free record."""
-        return bool(self.flags & RecordFlags.IN_USE)
+        return bool(self.flags & _IN_USE)
 
     @property
     def reference(self) -> int:
@@ -128,6 +130,16 @@ class MftRecord:
         if in_use > record_bytes:
             raise CorruptError(f"MFT record {self.number}: {in_use} bytes do not fit its {record_bytes}")
         self.update_number = next_update_number(self.update_number)
+        if in_use <= BLOCK_BYTES - 2:  # nothing to swap in any block: most files
+            mark = self.update_number.to_bytes(2, "little")
+            array = mark.ljust(first - FileRecord.size, b"\0")
+            head = FILE_RECORD.pack(
+                FILE_MAGIC, FileRecord.size, record_bytes // BLOCK_BYTES + 1, self.lsn, self.sequence,
+                self.link_count, first, self.flags, in_use, record_bytes, self.base, self.next_instance, 0,
+                self.number & 0xFFFFFFFF,
+            )
+            whole = b"".join((head, array, body, END_MARK)).ljust(BLOCK_BYTES - 2, b"\0") + mark
+            return whole + (_BLANK + mark) * (record_bytes // BLOCK_BYTES - 1)
         block = bytearray(record_bytes)
         FILE_RECORD.pack_into(
             block, 0, FILE_MAGIC, FileRecord.size, record_bytes // BLOCK_BYTES + 1, self.lsn, self.sequence,

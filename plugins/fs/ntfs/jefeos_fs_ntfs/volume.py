@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 NODES_CACHED_MOST: Final = 4096
 LABEL_BYTES_MAX: Final = 256
-COMMIT_SHARE: Final = 2
-"""A commit is made when it would fill this part of the journal's capacity."""
+SPARE_MOST: Final = 512 << 10
+"""A commit is made before it would fill the journal: with half of it free, or this much, for one operation more."""
 
 
 class Volume:
@@ -48,6 +48,8 @@ class Volume:
         self.geometry = parse_geometry(cache.read(0, BLOCK_BYTES), cache.size_bytes)
         self.transaction = Transaction()
         self.journal = Journal(cache, self.geometry)
+        capacity = self.journal.capacity
+        self._commit_at = capacity - min(capacity // 2, SPARE_MOST)
         self.nodes_cached = 0
         self.before_commit: Callable[[], None] = lambda: None
         self.orphans: set[int] = set()
@@ -162,7 +164,7 @@ class Volume:
             else:
                 transaction.end()
                 break
-        if transaction.weight * COMMIT_SHARE > self.journal.capacity and not self._committing:
+        if transaction.weight > self._commit_at and not self._committing:
             self.commit()
         return result
 
