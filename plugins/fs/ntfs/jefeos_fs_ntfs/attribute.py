@@ -10,6 +10,7 @@ Names are strings of UTF-16 units, as everywhere in this package (`names`).
 
 from __future__ import annotations
 
+import struct
 from typing import Final
 
 from jefeos.errors import CorruptError
@@ -25,7 +26,9 @@ from jefeos_fs_ntfs.layout import (
     AttributeType,
 )
 
-_LENGTH_OFFSET: Final = 4
+_RESIDENT_ATTRIBUTE: Final = struct.Struct("<IIBBHHHIH2x")
+"""ATTRIBUTE_HEADER and RESIDENT_HEADER in one."""
+_RESIDENT_OFFSET: Final = ATTRIBUTE_HEADER.size
 _INSTANCE_OFFSET: Final = 14
 _HAS_COMPRESSED_SIZE: Final = int(AttributeFlags.COMPRESSED | AttributeFlags.SPARSE)
 
@@ -50,8 +53,9 @@ class Attribute:
         """Of a resident attribute. Raises CorruptError for another."""
         if not self.resident:
             raise CorruptError(f"{self} has to be resident")
-        length, offset, _, _ = RESIDENT_HEADER.unpack_from(self.raw, ATTRIBUTE_HEADER.size)
-        return self.raw[offset : offset + length]
+        raw = self.raw
+        length, offset, _, _ = RESIDENT_HEADER.unpack_from(raw, _RESIDENT_OFFSET)
+        return raw[offset : offset + length]
 
     @property
     def indexed(self) -> bool:
@@ -113,16 +117,18 @@ class Extent:
 def parse_attributes(data: bytes, offset: int, end: int) -> list[Attribute]:
     """The attributes of a record from ``offset`` on, up to the end mark. Raises CorruptError."""
     attributes: list[Attribute] = []
-    unpack, size = ATTRIBUTE_HEADER.unpack_from, ATTRIBUTE_HEADER.size
+    unpack, least = _RESIDENT_ATTRIBUTE.unpack_from, RESIDENT_VALUE_OFFSET
     while True:
         if offset + 4 > end:
             raise CorruptError("file record: its attributes have no end mark")
         if data[offset : offset + 4] == b"\xff\xff\xff\xff":
             return attributes
-        if offset + RESIDENT_VALUE_OFFSET > end:
+        if offset + least > end:
             raise CorruptError(f"file record: an attribute at {offset} does not fit")
-        kind, length, non_resident, name_length, name_offset, flags, instance = unpack(data, offset)
-        if length % 8 or length < RESIDENT_VALUE_OFFSET or offset + length > end:
+        kind, length, non_resident, name_length, name_offset, flags, instance, value_length, value_offset = unpack(
+            data, offset
+        )
+        if length & 7 or length < least or offset + length > end:
             raise CorruptError(f"attribute {type_name(kind)}: its length is {length} at {offset} of {end}")
         raw = data[offset : offset + length]
         name = ""
@@ -132,10 +138,8 @@ def parse_attributes(data: bytes, offset: int, end: int) -> list[Attribute]:
             name = raw[name_offset : name_offset + 2 * name_length].decode("utf-16-le", "surrogatepass")
         if non_resident:
             _check_non_resident(kind, raw, length)
-        else:
-            value_length, value_offset, _, _ = RESIDENT_HEADER.unpack_from(raw, size)
-            if value_offset + value_length > length:
-                raise CorruptError(f"attribute {type_name(kind)}: its value leaves the attribute")
+        elif value_offset + value_length > length:
+            raise CorruptError(f"attribute {type_name(kind)}: its value leaves the attribute")
         attributes.append(Attribute(raw, kind, name, not non_resident, flags, instance))
         offset += length
 

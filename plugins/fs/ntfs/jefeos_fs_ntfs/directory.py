@@ -66,6 +66,8 @@ _ROOT, _FIRST_USER = int(MetaFile.ROOT), int(MetaFile.FIRST_USER)
 _SPECIAL: Final = int(FileAttributes.REPARSE_POINT | FileAttributes.SYSTEM)
 _ATTRIBUTES_OFFSET: Final = INDEX_ENTRY.size + FILE_NAME.size - 10
 _NAMESPACE_OFFSET: Final = INDEX_ENTRY.size + FILE_NAME.size - 1
+_NAME_LENGTH_OFFSET: Final = _NAMESPACE_OFFSET - 1
+_PAIRS: Final = {int(Namespace.WIN32): int(Namespace.DOS), int(Namespace.DOS): int(Namespace.WIN32)}
 _EMPTY_DATA: Final = make_resident(AttributeType.DATA, b"")
 
 
@@ -210,8 +212,7 @@ class NtfsDirectory(NtfsInode):
 
     def unlink(self, name: bytes) -> None:
         self.fs.require_writable()
-        inode = self._find(name)
-        self.fs.volume.run(self._remove_name, from_bytes(name), inode)
+        inode = self.fs.volume.run(self._unlink, from_bytes(name))
         inode.nlink -= 1
         inode.touch_changed()
         self.touch_modified()
@@ -223,7 +224,7 @@ class NtfsDirectory(NtfsInode):
             raise KernelError(Errno.ENOTDIR)
         if not inode.index.is_empty:
             raise KernelError(Errno.ENOTEMPTY)
-        self.fs.volume.run(self._remove_name, from_bytes(name), inode)
+        self.fs.volume.run(self._unlink, from_bytes(name))
         inode.nlink = 0
         inode.touch_changed()
         self.touch_modified()
@@ -234,25 +235,34 @@ class NtfsDirectory(NtfsInode):
             raise KernelError(Errno.EPERM)
         return inode
 
-    def _remove_name(self, units: str, inode: NtfsInode) -> None:
-        """A name and, if it is one of a pair, the other."""
-        entry, collator, parent = inode.entry, self.fs.volume.collator, self.entry.number
-        names = [(attribute, *name_of(attribute.value)) for attribute in entry.all(AttributeType.FILE_NAME)]
-        here = [line for line in names if reference_number(line[1]) == parent]
-        gone = [line for line in here if line[3] == units]
+    def _unlink(self, units: str) -> NtfsInode:
+        """Remove a name and, if it is one of a pair, the other; gives the file."""
+        fs, parent = self.fs, self.entry.number
+        found = remove(self.index, fs.volume.collator.key(units))
+        reference = int.from_bytes(found[:8], "little")
+        if self._is_hidden(reference):
+            raise KernelError(Errno.EPERM)
+        inode = fs.inode(reference)
+        entry = inode.entry
+        names = entry.all(AttributeType.FILE_NAME)
+        here = [attribute for attribute in names if int.from_bytes(attribute.value[:6], "little") == parent]
+        wanted = found[_NAME_LENGTH_OFFSET : _NAME_LENGTH_OFFSET + 2 + 2 * len(units)]
+        gone = [attribute for attribute in here if attribute.value[_NAME_LENGTH_OFFSET - INDEX_ENTRY.size :] == wanted]
         if not gone:
             raise CorruptError(f"MFT record {entry.number} does not have the name that leads to it")
-        pair = {Namespace.WIN32: Namespace.DOS, Namespace.DOS: Namespace.WIN32}.get(Namespace(gone[0][2] & 3))
+        pair = _PAIRS.get(found[_NAMESPACE_OFFSET])
         if pair is not None:
-            gone += [line for line in here if line[2] == pair][:1]
-        for attribute, _, _, other in gone:
-            remove(self.index, collator.key(other))
-            entry.remove(attribute)
+            gone = [gone[0], *[attribute for attribute in here if name_of(attribute.value)[1] == pair][:1]]
+            for attribute in gone[1:]:
+                remove(self.index, key_of(fs, attribute.value))
         entry.change(entry.base)
+        for attribute in gone:
+            entry.remove(attribute)
         entry.base.link_count = max(entry.base.link_count - len(gone), 0)
         entry.settle()
         if len(gone) == len(names):
-            self.fs.lost_its_names(inode)
+            fs.lost_its_names(inode)
+        return inode
 
     # -- renaming --
 
@@ -285,8 +295,8 @@ class NtfsDirectory(NtfsInode):
     def _rename(self, units: str, inode: NtfsInode, new_directory: NtfsDirectory, new_units: str,
                 target: NtfsInode | None, exchange: bool) -> None:
         if target is not None:
-            new_directory._remove_name(new_units, target)
-        self._remove_name(units, inode)
+            new_directory._unlink(new_units)
+        self._unlink(units)
         new_directory._add_name(new_units, inode)
         if exchange and target is not None:
             self._add_name(units, target)

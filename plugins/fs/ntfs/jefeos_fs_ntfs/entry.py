@@ -175,8 +175,9 @@ class Entry:
     def change(self, record: CachedRecord) -> None:
         """One of its records is going to change."""
         transaction = self.volume.transaction
-        transaction.on_failure(self.forget)
-        transaction.change(record)
+        if not transaction.keeps(record):
+            transaction.on_failure(self.forget)
+            transaction.change(record)
 
     def forget(self) -> None:
         """What was derived from the records may be wrong."""
@@ -211,7 +212,7 @@ class Entry:
 
     def remove(self, attribute: Attribute) -> None:
         """Take out an attribute; its clusters are the caller's concern. `settle` has to follow."""
-        record = self._holder(attribute)
+        record = self._holder(attribute) if self.listed else self.base
         self.change(record)
         record.attributes.remove(attribute)
 

@@ -74,6 +74,10 @@ class Transaction:
             self.dirty.pop(changed, None)
         self.end()
 
+    def keeps(self, changed: Changeable) -> bool:
+        """Whether this operation has changed it before."""
+        return changed in self._kept
+
     def change(self, changed: Changeable) -> None:
         """``changed`` is going to be changed."""
         if changed in self._kept:
