@@ -5,7 +5,7 @@
 A `Port` is one end of a wire. Kinds of wire (a LAN segment with faults, a tap, QEMU's and passt's framings) make ports;
 card models use them. Frames are whole Ethernet frames without preamble and check sequence, 14 to 1518 bytes. A port may
 take a large TCP segment whole if its other end cuts it or has no need to (``takes_segments``): what a card with TSO was
-given then crosses the wire in one piece, as between Linux's own virtual devices.
+given then crosses the wire in one piece, as between Linux's own virtual devices, its TCP checksum not filled in.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class TcpOverIp:
         self._fills_in: WeakKeyDictionary[NetDevice, bool] = WeakKeyDictionary()
         """Whether a device fills in checksums."""
         self._timer: Any = None
-        self._offloads: dict[tuple[int, int, int, bool], Offload] = {}
+        self._offloads: dict[tuple[int, int, int], Offload] = {}
         self.now_ns = stack.timers.now_ns
         self.layer = TcpLayer(self, stack.settings)
 
@@ -100,12 +100,12 @@ class TcpOverIp:
     ) -> bool:
         source, destination = path.source, path.destination
         offload = None
-        if fills_in:
+        if fills_in or segment_bytes:  # whoever cuts a large segment sums its pieces, and nobody else looks
             header = partial_checksum(source, destination, header, len(payload), segment_bytes)
         else:
             header = seal(source, destination, header, payload)
         if fills_in or segment_bytes:
-            key = (len(source), len(header), segment_bytes, fills_in)
+            key = (len(source), len(header), segment_bytes)
             offload = self._offloads.get(key) or self._offload(*key)
         try:
             return bool(self._families[len(source)].send(
@@ -115,13 +115,12 @@ class TcpOverIp:
         except KernelError:
             return True  # longer than a path that just became narrower; ICMP or a timeout tells
 
-    def _offload(self, address_bytes: int, header_bytes: int, segment_bytes: int, fills_in: bool) -> Offload:
+    def _offload(self, address_bytes: int, header_bytes: int, segment_bytes: int) -> Offload:
         start = ETHERNET_HEADER_BYTES + IP_HEADER_BYTES[address_bytes]
-        place = (start, CHECKSUM_OFFSET) if fills_in else (0, 0)
-        offload = Offload(*place, segment_bytes, start + header_bytes if segment_bytes else 0)
+        offload = Offload(start, CHECKSUM_OFFSET, segment_bytes, start + header_bytes if segment_bytes else 0)
         if len(self._offloads) > 256:
             self._offloads.clear()
-        self._offloads[address_bytes, header_bytes, segment_bytes, fills_in] = offload
+        self._offloads[address_bytes, header_bytes, segment_bytes] = offload
         return offload
 
     def is_local(self, address: Address) -> bool:
@@ -164,19 +163,22 @@ class TcpOverIp:
     # --- from IP ----------------------------------------------------------------------------------------------
 
     def receive(self, packet: Packet) -> None:
-        """A packet for one of our addresses. HOT."""
+        """A packet for one of our addresses. HOT.
+
+        One that is longer than frames may be has not left this process (`Port.takes_segments`): no sum was filled in.
+        """
         if packet.to_group or packet.kind is not Kind.HOST:
             return
         self.layer.segment_arrived(
-            packet.source, packet.destination, packet.payload, packet.received_ns, packet.checksum_good,
-            packet.interface.index,
+            packet.source, packet.destination, packet.payload, packet.received_ns,
+            packet.checksum_good or len(packet.whole) > packet.interface.mtu, packet.interface.index,
         )  # fmt: skip
 
     def intercepted(self, packet: Packet, interceptor: Interceptor) -> None:
         """A packet for a foreign address. HOT in a gateway."""
         self.layer.segment_arrived(
-            packet.source, packet.destination, packet.payload, packet.received_ns, packet.checksum_good,
-            packet.interface.index, interceptor,
+            packet.source, packet.destination, packet.payload, packet.received_ns,
+            packet.checksum_good or len(packet.whole) > packet.interface.mtu, packet.interface.index, interceptor,
         )  # fmt: skip
 
     def problem(self, problem: Problem) -> None:
