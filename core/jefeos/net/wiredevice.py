@@ -1,8 +1,8 @@
 """A network device without hardware: a stack's own end of a wire, as a gateway has it, or a test.
 
-A wire that takes large TCP segments whole (`Port.takes_segments`) is given them whole, with the sum of the pseudo header
-in place of their checksum: whoever cuts them sums the pieces, and who takes them whole has no need to. Checksums of
-all other frames are the sender's affair, since a wire does not say to its other end what was left out.
+A wire that takes large TCP segments whole (`Port.takes_segments`) is given them whole, with the sum of the pseudo
+header in place of their checksum: whoever cuts them sums the pieces, and who takes them whole has no need to.
+Checksums of all other frames are the sender's affair, since a wire does not say to its other end what was left out.
 """
 
 from __future__ import annotations
