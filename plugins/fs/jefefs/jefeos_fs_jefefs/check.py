@@ -7,7 +7,8 @@
   4. the blocks: in a tree none is used twice; dead are exactly those that snapshots use and the live files do not;
      the bitmaps mark exactly what is used
 
-There is nothing to repair after a loss of power: the last commit is whole. What this finds is rot, or a mistake.
+There is nothing to repair after a loss of power: the last commit is whole. What this finds is rot, or a mistake. If
+nothing else is wrong than what says which blocks are free, repair makes that anew from the trees.
 Memory: three bits for each block of the volume, and a record for each inode.
 """
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from attrs import Factory, define
+from attrs import Factory, define, evolve
 from jefeos.block.volume import CheckReport, Problem, Progress
 from jefeos.errors import KernelError
 
@@ -31,25 +32,30 @@ from jefeos_fs_jefefs.superblocks import parse_superblock
 
 if TYPE_CHECKING:
     from jefeos.block.cache import BufferCache
+    from jefeos.vfs.inode import Clock
 
     from jefeos_fs_jefefs.tree import Tree
 
 PROBLEMS_MOST: Final = 1000
+SPACE: Final = "space"
+TREES: Final = "trees"
 
 
 class _Enough(Exception):
     """There are more problems than anybody reads."""
 
 
-def check_volume(volume: BufferCache, progress: Progress) -> CheckReport:
-    """Look at all of a volume. Nothing is written."""
+def check_volume(volume: BufferCache, repair: bool, clock: Clock, progress: Progress) -> CheckReport:
+    """Look at all of a volume. Nothing is written, unless ``repair`` has something that it can put right."""
     try:
-        store = open_store(volume, None)
+        store = open_store(volume, clock)
     except KernelError as error:
         return CheckReport((Problem("superblock", str(error)),))
     check = VolumeCheck(store, progress)
     try:
         check.run()
+        if repair:
+            check.repair()
     except _Enough:
         check.notes.append(f"the check ended after {PROBLEMS_MOST} problems")
     return check.report()
@@ -67,6 +73,8 @@ class VolumeCheck:
     directories: int = 0
     _where: str = ""
     _unreadable: bool = False
+    _bitmaps: dict[int, bytes] = Factory(dict)
+    """Of the groups whose bitmaps are wrong: what they should be."""
     _live: bytearray = Factory(bytearray)
     _kept: bytearray = Factory(bytearray)
     _verified: bytearray = Factory(bytearray)
@@ -75,6 +83,8 @@ class VolumeCheck:
     def run(self) -> None:
         """The steps, in order."""
         store = self.store
+        if store.space.damage:
+            self._problem(SPACE, store.space.damage)
         blocks = -(-store.geometry.total_blocks // 8)
         self._kept, self._verified = bytearray(blocks), bytearray(blocks)
         for snapshot in store.snapshots.table:
@@ -221,10 +231,11 @@ class VolumeCheck:
         """The blocks that are used against what says so."""
         kept_only = _bits(self._kept, self._live, lambda kept, live: kept & ~live)
         wrong = _bits(kept_only, dead, lambda kept, all_dead: kept & ~all_dead)
-        self._blocks(wrong, "only snapshots use them, but they are not among the dead")
+        self._blocks(wrong, "only snapshots use them, but they are not among the dead", where=TREES)
         wanted = _bits(self._kept, dying, int.__or__)
-        self._blocks(_bits(dead, wanted, lambda all_dead, want: all_dead & ~want), "dead, but no snapshot uses them")
-        self._blocks(_bits(dead, self._live, int.__and__), "dead, but the live files use them")
+        unwanted = _bits(dead, wanted, lambda all_dead, want: all_dead & ~want)
+        self._blocks(unwanted, "dead, but no snapshot uses them", where=TREES)
+        self._blocks(_bits(dead, self._live, int.__and__), "dead, but the live files use them", where=TREES)
         used = _bits(_bits(self._live, self._kept, int.__or__), dead, int.__or__)
         geometry, space = self.store.geometry, self.store.space
         for group in range(geometry.groups):
@@ -235,19 +246,31 @@ class VolumeCheck:
             try:
                 bitmap = space.bitmap(group)
             except KernelError as error:
-                self._problem(f"group {group}", str(error))
+                self._problem(SPACE, str(error))
+                self._bitmaps[group] = expected
                 continue
             if bitmap != expected:
+                self._bitmaps[group] = expected
                 free = _bits(expected, bitmap, lambda should, does: should & ~does)
                 self._blocks(free, "in use, but marked free", base)
                 leaked = _bits(bitmap, expected, lambda does, should: does & ~should)
                 self._blocks(leaked, "marked as in use, but nothing uses them", base)
 
-    def _blocks(self, bits: bytes, what: str, base: int = 0) -> None:
+    def _blocks(self, bits: bytes, what: str, base: int = 0, where: str = SPACE) -> None:
         number = int.from_bytes(bits, "little")
         if number:
             first = base + (number & -number).bit_length() - 1
-            self._problem("space", f"{number.bit_count()} blocks from {first} on: {what}")
+            self._problem(where, f"{number.bit_count()} blocks from {first} on: {what}")
+
+    def repair(self) -> None:
+        """Write the bitmaps anew, if what they have to say is certain."""
+        store = self.store
+        if not self.problems or store.volume.device.read_only or any(found.where != SPACE for found in self.problems):
+            return
+        store.space.rebuild(self._bitmaps)
+        store.changed = True
+        store.commit()
+        self.problems = [evolve(found, repaired=True) for found in self.problems]
 
     def _superblocks(self) -> None:
         """Copies that are torn are no problem, but worth a word."""

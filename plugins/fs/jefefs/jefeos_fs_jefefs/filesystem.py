@@ -197,6 +197,8 @@ class JefeFilesystem(Filesystem):
         try:
             self.sync()
         finally:
+            if self.snapshots_directory is not None:
+                self.snapshots_directory.close()
             for inode in list(self.inodes.values()):
                 if inode._mapping is not None:
                     inode._mapping.release()

@@ -61,6 +61,8 @@ class JefeFormat(VolumeFormat):
         if writable and volume.device.read_only:
             writable, reason = False, f"{volume.device.name} is read-only"
         store = open_store(volume, clock)
+        if writable and store.space.damage:
+            writable, reason = False, f"{store.space.damage}; jefeos disk fsck --repair puts that right"
         if snapshot is not None:
             return JefeFilesystem(store, writable=False, page_cache=page_cache, clock=clock,
                                   snapshot=store.snapshots.find(snapshot))
@@ -114,7 +116,7 @@ class JefeFormat(VolumeFormat):
     ) -> CheckReport:
         from jefeos_fs_jefefs.check import check_volume
 
-        return check_volume(volume, progress)
+        return check_volume(volume, repair, clock, progress)
 
     def describe(self, volume: BufferCache) -> dict[str, str | int]:
         superblock, _ = load_superblock(volume)
@@ -154,6 +156,9 @@ class JefeFormat(VolumeFormat):
     def _live(self, volume: BufferCache, clock: Clock) -> JefeFilesystem:
         if volume.device.read_only:
             raise KernelError(Errno.EROFS, f"{volume.device.name} is read-only")
-        return self.open(volume, writable=True, page_cache=None, clock=clock)
+        filesystem = self.open(volume, writable=True, page_cache=None, clock=clock)
+        if filesystem.read_only:
+            raise KernelError(Errno.EROFS, filesystem.read_only_reason)
+        return filesystem
 
 

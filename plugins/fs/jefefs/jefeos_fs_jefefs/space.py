@@ -61,6 +61,10 @@ class Space:
         self.index_slots = [0] * geometry.index_blocks
         self.index_checksums = [0] * geometry.index_blocks
         self.groups: dict[int, Group] = {}
+        self.damage = ""
+        """What is wrong with the index blocks; then nothing may be given out."""
+        self.lost_groups: set[int] = set()
+        """Those that a damaged index block no longer tells of."""
         self.dirty: set[int] = set()
         self.with_free = 0
         """Bit n: group n may have blocks to give out."""
@@ -92,26 +96,43 @@ class Space:
         self.dirty = set(range(0, geometry.groups, geometry.entries_per_index))
 
     def load(self, references: bytes) -> None:
-        """Take over what the index blocks say, found by the superblock's references. Raises CorruptError."""
-        geometry = self.geometry
-        for number in range(geometry.index_blocks):
-            checksum, slot = INDEX_REFERENCE.unpack_from(references, number * INDEX_REFERENCE.size)
-            if slot > 1:
-                raise CorruptError(f"space index {number}: there is no slot {slot}")
-            block = self._read_block(geometry.index_block(number, slot))
-            if crc32(block) != checksum:
-                raise CorruptError(f"space index {number}: its checksum is wrong")
-            self.index_slots[number], self.index_checksums[number] = slot, checksum
-            first = number * geometry.entries_per_index
-            for group in range(first, min(first + geometry.entries_per_index, geometry.groups)):
-                entry = INDEX_ENTRY.unpack_from(block, (group - first) * INDEX_ENTRY.size)
-                self.checksums[group], free, self.slots[group] = entry
-                if free > geometry.group_blocks or self.slots[group] > SLOT_NONE:
-                    raise CorruptError(f"space index {number}: the entry of group {group} makes no sense")
-                self.free_counts[group] = free
-                if free:
-                    self.with_free |= 1 << group
+        """Take over what the index blocks say, found by the superblock's references. One that is damaged is noted."""
+        for number in range(self.geometry.index_blocks):
+            try:
+                self._load_index(number, *INDEX_REFERENCE.unpack_from(references, number * INDEX_REFERENCE.size))
+            except KernelError as error:
+                self.damage = self.damage or str(error)
+                self.lost_groups.update(self._groups_of(number))
         self.free = sum(self.free_counts)
+
+    def _groups_of(self, index: int) -> range:
+        first = index * self.geometry.entries_per_index
+        return range(first, min(first + self.geometry.entries_per_index, self.geometry.groups))
+
+    def _load_index(self, number: int, checksum: int, slot: int) -> None:
+        if slot > 1:
+            raise CorruptError(f"space index {number}: there is no slot {slot}")
+        self.index_slots[number], self.index_checksums[number] = slot, checksum
+        block = self._read_block(self.geometry.index_block(number, slot))
+        if crc32(block) != checksum:
+            raise CorruptError(f"space index {number}: its checksum is wrong")
+        groups = self._groups_of(number)
+        entries = list(INDEX_ENTRY.iter_unpack(block[: len(groups) * INDEX_ENTRY.size]))
+        if any(free > self.geometry.group_blocks or slot > SLOT_NONE for _, free, slot in entries):
+            raise CorruptError(f"space index {number}: an entry makes no sense")
+        for group, entry in zip(groups, entries, strict=True):
+            self.checksums[group], self.free_counts[group], self.slots[group] = entry
+            if entry[1]:
+                self.with_free |= 1 << group
+
+    def rebuild(self, bitmaps: dict[int, bytes]) -> None:
+        """These bitmaps are right, whatever the medium says; the next commit writes them."""
+        for number, bitmap in bitmaps.items():
+            self.groups[number] = Group(bytearray(bitmap))
+            self.free_counts[number] = _zeros(bitmap)
+            self.dirty.add(number)
+        self.lost_groups.difference_update(bitmaps)
+        self.damage = ""
 
     def commit(self) -> bytes:
         """Write the bitmaps and index blocks that changed to their other slots; the references to the latter.
@@ -130,11 +151,10 @@ class Space:
             self.checksums[group] = crc32(bitmap)
             self.volume.write(geometry.bitmap_block(group, slot) * geometry.block_bytes, bitmap)
         for number in sorted({group // geometry.entries_per_index for group in self.dirty}):
-            first = number * geometry.entries_per_index
             entries = [
                 INDEX_ENTRY.pack(self.checksums[group], self.free_counts[group],
                                  self._written.get(group, self.slots[group]))
-                for group in range(first, min(first + geometry.entries_per_index, geometry.groups))
+                for group in self._groups_of(number)
             ]
             block = b"".join(entries).ljust(geometry.block_bytes, b"\0")
             slot = self._index_written[number] = 1 - self.index_slots[number]
@@ -332,6 +352,8 @@ class Space:
     def bitmap(self, number: int) -> bytearray:
         """The bitmap of a group as it is on the medium, checked."""
         slot = self.slots[number]
+        if number in self.lost_groups:
+            raise CorruptError(f"bitmap of group {number}: its index block is damaged")
         if slot == SLOT_NONE:
             bitmap = self.fresh_bitmap(number)
         else:
@@ -374,7 +396,7 @@ class Space:
         return self.volume.read(address * self.geometry.block_bytes, self.geometry.block_bytes)
 
 
-def _zeros(bitmap: bytearray) -> int:
+def _zeros(bitmap: bytes | bytearray) -> int:
     return len(bitmap) * 8 - int.from_bytes(bitmap, "little").bit_count()
 
 

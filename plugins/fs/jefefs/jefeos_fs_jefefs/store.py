@@ -189,8 +189,8 @@ class Store:
 
         ``snapshot`` is called with the root of the finished file tree and may still change the volume tree.
         """
-        if self.failure:
-            raise KernelError(Errno.EROFS, self.failure)
+        if self.failure or self.space.damage:
+            raise KernelError(Errno.EROFS, self.failure or self.space.damage)
         if self._unfinished:
             self._finish()
         with self.changing:
@@ -248,12 +248,12 @@ class _Changing:
 
 
 def open_store(volume: BufferCache, clock: Clock | None) -> Store:
-    """A store as the newest superblock describes it. Raises CorruptError."""
+    """A store as the newest superblock describes it. Raises CorruptError. With ``space.damage`` it is for reading."""
     superblock, references = load_superblock(volume)
     space = Space(volume, Geometry(superblock.block_bytes, superblock.total_blocks))
     space.load(references)
     if space.free != superblock.free_blocks:
-        raise CorruptError("superblock: its count of free blocks is not that of the space index")
+        space.damage = space.damage or "superblock: its count of free blocks is not that of the space index"
     store = Store(volume, superblock, space, clock)
     store.load_trees()
     return store

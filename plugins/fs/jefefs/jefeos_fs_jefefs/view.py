@@ -80,5 +80,11 @@ class SnapshotsDirectory(Inode):
             fs.root.nlink = 0
         self.touch_modified()
 
+    def close(self) -> None:
+        """The volume is being unmounted: let go of pages of snapshots' files."""
+        for fs in self._open.values():
+            fs.unmount()
+        self._open.clear()
+
     def set_attributes(self, **changes: Any) -> None:
         raise KernelError(Errno.EPERM)

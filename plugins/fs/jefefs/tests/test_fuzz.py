@@ -11,7 +11,7 @@ from jefeos.testing.volumes import damage
 
 from .tools import FORMAT, Seal, mount, new_image, require_clean, reseal, seals, volume_of
 
-CASES = 150
+CASES = 90
 LONG_CASES = 20_000
 
 

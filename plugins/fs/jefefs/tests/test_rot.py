@@ -17,7 +17,7 @@ from .test_fuzz import something_of_everything
 from .tools import FORMAT, mount, new_image, require_clean
 
 Result = TypeVar("Result")
-FLIPS = 120
+FLIPS = 80
 HONEST = (Errno.EIO, Errno.EUCLEAN)
 
 

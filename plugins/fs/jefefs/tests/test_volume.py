@@ -14,6 +14,7 @@ from jefeos.errors import CorruptError, Errno, KernelError, UsageError
 from jefeos.testing.crash import CrashFailure, Promise, check_crashes, record
 from jefeos.testing.mounted import Mounted
 from jefeos.testing.operations import Abilities
+from jefeos.testing.suites import errno_of
 from jefeos.testing.volumes import MemoryImage, TestClock, image_volume, memory_volume, new_page_cache
 from jefeos_fs_jefefs.filesystem import JefeFilesystem
 from jefeos_fs_jefefs.layout import BLOCK_BYTES_ALLOWED, EXTENT, INLINE, INODE, INODE_VALUE, item_key
@@ -163,6 +164,60 @@ def test_fsck_reads_the_data() -> None:
     contents[contents.index(b"changedchanged")] ^= 4
     problems = FORMAT.check(volume_of(contents), repair=False, clock=TestClock()).problems
     assert len(problems) == 1 and "checksums of the" in problems[0].what
+
+
+def damage_index(contents: bytearray, filesystem: JefeFilesystem) -> None:
+    space = filesystem.store.space
+    contents[space.geometry.index_block(0, space.index_slots[0]) * 4096 + 5] ^= 1
+
+
+def damage_bitmap(contents: bytearray, filesystem: JefeFilesystem) -> None:
+    space = filesystem.store.space
+    contents[space.geometry.bitmap_block(0, space.slots[0]) * 4096 + 100] ^= 1
+
+
+@pytest.mark.parametrize(("damage", "writable"), [(damage_index, False), (damage_bitmap, True)])
+def test_what_says_which_blocks_are_free_is_made_anew(
+    damage: Callable[[bytearray, JefeFilesystem], None], writable: bool
+) -> None:
+    """Everything can be read without it, and nothing is given out by it; repair makes it from the trees."""
+    image = MemoryImage(something_of_everything())
+    here = mount(image)
+    tree = {**here.tree(), **here.tree(b"/.snapshots")}
+    here.unmount()
+    damage(image.data, open_image(image, writable=False))
+    here = mount(image)
+    assert {**here.tree(), **here.tree(b"/.snapshots")} == tree
+    assert here.filesystem.read_only is not writable
+    assert writable or "fsck --repair" in here.filesystem.read_only_reason
+    assert errno_of(lambda: here.put(b"/new", b"x" * 9000)) in (Errno.EROFS, Errno.ENOSPC)
+    report = FORMAT.check(image_volume(image), repair=False, clock=TestClock())
+    assert report.problems and not report.clean
+    report = FORMAT.check(image_volume(image), repair=True, clock=TestClock())
+    assert report.problems and report.clean
+    require_clean(image)
+    here = mount(image)
+    assert {**here.tree(), **here.tree(b"/.snapshots")} == tree
+    here.put(b"/new", b"x" * 9000)
+    here.unmount()
+    require_clean(image)
+
+
+@pytest.mark.parametrize("name", ["leak", "free", "link count"])
+def test_repair_of_what_can_be(name: str) -> None:
+    image = new_image(2 << 20)
+    here = mount(image)
+    here.put(b"/f", b"small")
+    here.unmount()
+    filesystem = open_image(image)
+    with filesystem.store.changing:
+        WRONG[name][0](filesystem)
+    filesystem.store.commit()
+    report = FORMAT.check(image_volume(image), repair=True, clock=TestClock())
+    assert report.problems and report.clean is (name != "link count")
+    if report.clean:
+        require_clean(image)
+    assert mount(image).get(b"/f") == b"small"
 
 
 def test_what_is_not_known_is_refused() -> None:
