@@ -272,7 +272,7 @@ class VolumeConformance(FilesystemConformance):
 
     def fuzz_volume(self) -> bytes:
         """A small volume with something of everything, to be damaged."""
-        return _populated(self.format, self.full_bytes, self.options, self.hard_links, self.symlinks)
+        return populated(self.format, self.full_bytes, self.options, self.hard_links, self.symlinks)
 
     def test_damaged_volumes(self) -> None:
         assert campaign(self.format, self.fuzz_volume(), range(self.fuzz_cases)).cases == self.fuzz_cases
@@ -340,17 +340,18 @@ def _full_volume(kind: VolumeFormat, size_bytes: int, options: FormatOptions, fr
 
 
 @cache
-def _populated(
+def populated(
     kind: VolumeFormat, size_bytes: int, options: FormatOptions, hard_links: bool, symlinks: bool
 ) -> bytes:
+    """A volume with a hundred files, most of them in one directory, and traces of removed ones."""
     image = make_volume(kind, size_bytes, evolve(options, entropy=random.Random(1).randbytes))
     with mounted(kind, image_volume(image)) as here:
         model = Model()
-        abilities = Abilities(hard_links=hard_links, symlinks=symlinks, most_files=60, most_bytes=30_000)
-        for operation in everyday(model, random.Random(11), 250, abilities):
+        abilities = Abilities(hard_links=hard_links, symlinks=symlinks, most_files=30, most_bytes=20_000)
+        for operation in everyday(model, random.Random(11), 150, abilities):
             perform(operation, here)
             model.apply(operation)
         here.vfs.mkdir(here.actor, b"/many", S_IFDIR | 0o755)
-        for number in range(120):
+        for number in range(60):
             here.put(b"/many/a name of some length %d" % number, b"%d" % number)
     return bytes(image.data)

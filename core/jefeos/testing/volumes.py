@@ -67,6 +67,11 @@ class MemoryImage(DiskImage):
         """From here on `undo` can take writes back, once."""
         self._undo = []
 
+    @property
+    def writes_since_mark(self) -> int:
+        """How many there were."""
+        return len(self._undo or ())
+
     def undo(self) -> None:
         """As it was at `mark`."""
         for offset, data in reversed(self._undo or ()):
