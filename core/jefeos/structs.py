@@ -97,6 +97,8 @@ class Struct:
     """Length in bytes."""
     _fields: ClassVar[dict[str, Field]] = {}
     _raw_lengths: ClassVar[dict[str, int]] = {}
+    _nested: ClassVar[dict[str, type[Struct]]] = {}
+    _defaults: ClassVar[dict[str, Any]] = {}
     _codec: ClassVar[struct.Struct] = struct.Struct("<")
 
     def __init_subclass__(cls, endian: str = "<", **options: Any) -> None:
@@ -110,18 +112,21 @@ class Struct:
             for name, field in cls._fields.items()
             if field.code.endswith("s") and field.kind is None
         }
+        cls._nested = {name: field.kind for name, field in cls._fields.items() if field.kind is not None}
+        cls._defaults = {name: field.default for name, field in cls._fields.items()}
         for name in declared:
             delattr(cls, name)
 
     def __init__(self, **members: Any) -> None:
-        for name, field in self._fields.items():
-            if name in members:
-                value = members.pop(name)
-            else:
-                value = field.kind() if field.kind is not None else field.default
-            setattr(self, name, value)
-        if members:
-            raise TypeError(f"{type(self).__name__} has no member {next(iter(members))!r}")
+        values = self.__dict__  # in the order of the fields, and all at once: many structures are made
+        values.update(self._defaults)
+        values.update(members)
+        if len(values) != len(self._fields):
+            unknown = next(name for name in members if name not in self._fields)
+            raise TypeError(f"{type(self).__name__} has no member {unknown!r}")
+        for name, kind in self._nested.items():
+            if name not in members:
+                values[name] = kind()
 
     @classmethod
     def parse(cls, data: bytes | bytearray | memoryview, offset: int = 0) -> Self:
@@ -132,8 +137,10 @@ class Struct:
             )
         values = cls._codec.unpack_from(data, offset)
         instance = cls.__new__(cls)
-        for (name, field), value in zip(cls._fields.items(), values, strict=True):
-            setattr(instance, name, value if field.kind is None else field.kind.parse(value))
+        members = instance.__dict__
+        members.update(zip(cls._fields, values, strict=True))
+        for name, kind in cls._nested.items():
+            members[name] = kind.parse(members[name])
         return instance
 
     def pack(self) -> bytes:
@@ -142,10 +149,13 @@ class Struct:
             value = getattr(self, name)
             if isinstance(value, (bytes, bytearray)) and len(value) > length:
                 raise CorruptError(f"{type(self).__name__}: {name} does not fit its {length} bytes")
-        values = [
-            getattr(self, name) if field.kind is None else getattr(self, name).pack()
-            for name, field in self._fields.items()
-        ]
+        members = self.__dict__
+        values = [members[name] for name in self._fields]
+        if self._nested:
+            values = [
+                value.pack() if name in self._nested else value
+                for name, value in zip(self._fields, values, strict=True)
+            ]
         try:
             return self._codec.pack(*values)
         except struct.error as error:
