@@ -1,6 +1,6 @@
 """Directories: an index of names over their slots, so that a folder of 20,000 files costs a dict access.
 
-    names     folded name --> Entry, for the long and for the short name of each
+    _names    folded name --> Entry; _aliases the same by short name, for who asks for that
     slots     the bytes (slotspace.py)
 
 A name that is removed loses its entry in the index at once, but its slots stay as they are until the step of
@@ -37,7 +37,8 @@ class FatDirectory(FatInode):
     ) -> None:
         super().__init__(fs, ino, directory, entry, slot)
         self.nlink = 2
-        self.names: dict[str, Entry] = {}
+        self._names: dict[str, Entry] = {}
+        self._aliases: dict[str, Entry] = {}
         self._entries: dict[int, Entry] = {}
         """By the number of their first slot."""
         self._removed: dict[str, Place | None] = {}
@@ -76,13 +77,13 @@ class FatDirectory(FatInode):
         short_key = names.fold(names.short_text(short))
         text = _showable(text if self.fs.long_names else names.short_text(short).lower())
         key = names.fold(text)
-        if key in self.names:
+        if key in self._names:
             text, key = _showable(names.short_text(short)), short_key
-            if key in self.names:
+            if key in self._names:
                 return None
         entry = Entry(names.encode(text), key, short, first, slot, is_directory)
-        self.names[key] = entry
-        self.names.setdefault(short_key, entry)
+        self._names[key] = entry
+        self._aliases.setdefault(short_key, entry)
         self._entries[first] = entry
         return entry
 
@@ -93,13 +94,16 @@ class FatDirectory(FatInode):
         """Whether it has no entries. Raises CorruptError."""
         return bool(self.slots) and not self._entries
 
+    def _get(self, key: str) -> Entry | None:
+        return self._names.get(key) or self._aliases.get(key)
+
     def _find(self, name: bytes) -> Entry:
         if not self.nlink:
             raise KernelError(Errno.ENOENT)
         if self._slots is None:
             self._load()
         try:
-            entry = self.names.get(names.fold(names.decode(name)))
+            entry = self._get(names.fold(names.decode(name)))
         except KernelError:  # not UTF-8
             entry = None
         if entry is None:
@@ -146,7 +150,7 @@ class FatDirectory(FatInode):
             raise KernelError(Errno.ENOENT)
         text = names.decode(name)
         self.fs.require_name(text)
-        if self.slots and names.fold(text) in self.names:
+        if self.slots and self._get(names.fold(text)) is not None:
             raise KernelError(Errno.EEXIST)
         self.fs.writes.begin()
         return text
@@ -227,9 +231,10 @@ class FatDirectory(FatInode):
 
     def _remove(self, entry: Entry, *, moved: bool = False, comes_back: bool = False) -> None:
         """Take a name away. ``moved``: what it names has another one; ``comes_back``: which differs only in case."""
-        for key in (entry.key, names.fold(names.short_text(entry.short))):
-            if self.names.get(key) is entry:
-                del self.names[key]
+        del self._names[entry.key]
+        alias = names.fold(names.short_text(entry.short))
+        if self._aliases.get(alias) is entry:
+            del self._aliases[alias]
         del self._entries[entry.first]
         writes, slots = self.fs.writes, self.slots
         if entry.batch == writes.number:
@@ -293,7 +298,7 @@ class FatDirectory(FatInode):
         text = names.decode(new_name)
         fs.require_name(text)
         inode = self._inode_of(entry)
-        target = new_directory.names.get(names.fold(text)) if new_directory.slots else None
+        target = new_directory._get(names.fold(text)) if new_directory.slots else None
         replaced = None
         if target is entry:
             if names.encode(text) == entry.name:

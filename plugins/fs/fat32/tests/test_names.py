@@ -171,3 +171,18 @@ def test_lower_case_flags_of_windows_nt_are_read(volume: BufferCache) -> None:
     volume.write(offset + 12, bytes([0x08]))
     with mounted(FatFormat(), volume) as here:
         assert listed(here) == [b"name.TXT"]
+
+
+def test_a_long_name_wins_over_the_short_name_of_another(volume: BufferCache) -> None:
+    with mounted(FatFormat(), volume) as here:
+        here.put(b"/Long name one", b"1")  # LONGNA~1
+        here.put(b"/longna~2", b"2")  # LONGNA~2
+        place = here.filesystem.root.slots.offset_of(0)  # type: ignore[attr-defined]
+    data = volume.read(place, 512)
+    # As another system may have done it: the second file's long name is the short one of the first.
+    slots = data[:64] + names.long_slots("longna~1", b"LONGNA~2   ") + b"LONGNA~2   " + data[3 * 32 + 11 : 4 * 32]
+    volume.write(place, slots.ljust(512, b"\0"))
+    with mounted(FatFormat(), volume) as here:
+        assert listed(here) == [b"Long name one", b"longna~1"]
+        assert here.get(b"/longna~1") == here.get(b"/LONGNA~2") == b"2"
+        assert here.get(b"/long name one") == b"1"
