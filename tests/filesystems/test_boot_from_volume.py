@@ -126,3 +126,19 @@ def test_what_cannot_be_mounted_is_said_and_left_out(
     system = jefeos_boot(disk=[f"{image}:ro"], root=str(busybox_folder(tmp_path, busybox)))
     assert b" ro," in shell(system, "/busybox grep /dev/sda1 /proc/mounts")
     system.shutdown()
+
+
+def test_an_image_and_a_disk_of_the_machine_can_both_be_written(
+    tmp_path: Path, jefeos_boot: Callable[..., System], busybox: str, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """--mount IMAGE:N:/place:rw beside --root sda1:rw."""
+    root, data = disk(tmp_path, "jefefs", busybox), disk(tmp_path, "ntfs")
+    system = jefeos_boot(root="sda1:rw", disk=[root], mount=[f"{data}:1:/data:rw"])
+    shell(system, "echo to the image > /data/file; echo to the disk > /file; /busybox mv /file /data/moved")
+    shell(system, "echo x > /file")
+    system.shutdown()
+    assert contents(f"{data}:1", "/file", capfdbinary) == b"to the image\n"
+    assert contents(f"{data}:1", "/moved", capfdbinary) == b"to the disk\n"
+    assert contents(f"{root}:1", "/file", capfdbinary) == b"x\n"
+    assert main(["disk", "fsck", f"{data}:1"]) == 0
+    assert main(["disk", "fsck", f"{root}:1"]) == 0
