@@ -53,6 +53,12 @@ IPV6_2292PKTINFO, IPV6_2292HOPLIMIT = 2, 8
 """As before RFC 3542: BusyBox asks so."""
 SO_TIMESTAMP, SO_TIMESTAMPNS = 29, 35
 
+_HOP_LIMITS: Final = (
+    ("ip_recvttl", SOL_IP, IP_TTL), ("ipv6_recvhoplimit", SOL_IPV6, IPV6_HOPLIMIT),
+    ("ipv6_2292hoplimit", SOL_IPV6, IPV6_2292HOPLIMIT),
+)
+"""Options that ask for the hop limit of what is received, and the control data that they ask for."""
+
 
 def make_inet(task: Task, family: int, kind: int, protocol: int, flags: int) -> InetSocket:
     """socket(AF_INET or AF_INET6, …). EPROTONOSUPPORT, ESOCKTNOSUPPORT, EPERM, EACCES."""
@@ -245,9 +251,9 @@ class InetDatagram(InetSocket, DatagramFile):
         control = (SOL_IP, IP_RECVERR, body) if self.family == AF_INET else (SOL_IPV6, IPV6_RECVERR, body)
         name = inet_name(error.destination, self.family)
         controls = [control]
-        if error.hop_limit and self._on("ip_recvttl" if self.family == AF_INET else "ipv6_recvhoplimit"):
-            kind = (SOL_IP, IP_TTL) if self.family == AF_INET else (SOL_IPV6, IPV6_HOPLIMIT)
-            controls.append((*kind, struct.pack("<i", error.hop_limit)))
+        for option, level, kind in _HOP_LIMITS if error.hop_limit else ():
+            if self._on(option):
+                controls.append((level, kind, struct.pack("<i", error.hop_limit)))
         received = Received(error.payload[:count], name, len(error.payload), controls=controls, flags=MSG_ERRQUEUE)
         if count < len(error.payload):
             received.flags |= MSG_TRUNC
