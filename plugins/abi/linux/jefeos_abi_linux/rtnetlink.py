@@ -44,6 +44,8 @@ IFLA_TXQLEN, IFLA_OPERSTATE, IFLA_LINKMODE, IFLA_STATS64, IFLA_GROUP, IFLA_CARRI
 IFA_ADDRESS, IFA_LOCAL, IFA_LABEL, IFA_BROADCAST, IFA_CACHEINFO, IFA_FLAGS = 1, 2, 3, 4, 6, 8
 IFA_F_TENTATIVE, IFA_F_PERMANENT = 0x40, 0x80
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_METRICS, RTA_TABLE = 1, 4, 5, 6, 7, 8, 15
+RTA_CACHEINFO, RTA_UID, CACHEINFO_BYTES = 12, 25, 32
+RTM_F_CLONED, RTCF_LOCAL = 0x200, 0x8000_0000
 RTAX_MTU: Final = 2
 NDA_DST, NDA_LLADDR, NDA_CACHEINFO = 1, 2, 3
 RT_TABLE_MAIN, RT_TABLE_LOCAL = 254, 255
@@ -195,11 +197,11 @@ def broadcast_of(address: Address, prefix_length: int) -> bytes:
     return (int.from_bytes(address, "big") | host).to_bytes(4, "big")
 
 
-def route_body(route: Route, *, kind: int = RTN_UNICAST, table: int = RT_TABLE_MAIN) -> bytes:
+def route_body(route: Route, *, kind: int = RTN_UNICAST, table: int = RT_TABLE_MAIN, flags: int = 0) -> bytes:
     """RTM_NEWROUTE."""
     head = RouteMessage(
         family=family_of(route.destination), dst_len=route.prefix_length, table=table, protocol=route.protocol,
-        scope=route.scope, type=kind,
+        scope=route.scope, type=kind, flags=flags,
     )
     parts = [_number(RTA_TABLE, table)]
     if route.prefix_length:
@@ -353,7 +355,12 @@ def _get_routes(task: Task, flags: int, body: bytes) -> list[Part]:
         raise KernelError(Errno.EINVAL)
     source, interface = attributes.get(RTA_PREFSRC, b""), _int_of(attributes, RTA_OIF)
     route = stack.route_to(destination, source, interface)
-    return [(RTM_NEWROUTE, route_body(evolve(route, destination=destination, prefix_length=8 * len(destination))))]
+    local = bool(stack.interface(route.interface).flags & InterfaceFlags.LOOPBACK)
+    kind, flags = (RTN_LOCAL, RTM_F_CLONED | RTCF_LOCAL) if local else (RTN_UNICAST, RTM_F_CLONED)
+    # What is found is a way for this address, not the line of the table that led to it.
+    way = evolve(route, destination=destination, prefix_length=8 * len(destination), protocol=0, scope=0, metric=0)
+    about = _number(RTA_UID, task.creds.uid) + attribute(RTA_CACHEINFO, bytes(CACHEINFO_BYTES))
+    return [(RTM_NEWROUTE, route_body(way, kind=kind, flags=flags) + about)]
 
 
 def _local_routes(stack: NetworkStack, family: int) -> Iterator[bytes]:
