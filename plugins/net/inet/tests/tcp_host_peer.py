@@ -1,5 +1,5 @@
 """Scenarios between the host's TCP and ours (host_network.py): ``transfer ROLE DIRECTION MEGABYTES FAULTS``,
-``scan PORTS``."""
+``scan PORTS``, ``attack PYTHON COUNT``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from host_network import HOST, OURS, HostNetwork, run
+from host_network import HOST, OUR_MAC, OURS, TAP, HostNetwork, run
 from jefeos.errors import KernelError
 from jefeos.net.address import SocketAddress, parse_address
 from jefeos.net.wires.lan import Faults
@@ -142,6 +142,49 @@ async def transfer(network: HostNetwork, role: str, direction: str, total: int) 
     }
 
 
+async def attack(network: HostNetwork, python: str, count: str) -> dict[str, Any]:
+    """The host sends 8 MB to our server while Scapy does its worst; another connection is made in the middle of it."""
+    listener = network.stack.open_stream(2)
+    listener.bind(SocketAddress(b"", PORT))
+    listener.listen(20)
+    host = socket.socket()
+    host.setblocking(False)
+    await network.loop.sock_connect(host, (OURS, PORT))
+    ours = await ready(listener, listener.accept)
+    script = str(Path(__file__).with_name("scapy_attack.py"))
+    command = [python, script, TAP, OUR_MAC.hex(":"), OURS, HOST, str(PORT), str(host.getsockname()[1]), count]
+    process = await asyncio.create_subprocess_exec(*command, stderr=subprocess.DEVNULL)
+    receiving = asyncio.ensure_future(our_receive(ours))
+    total = 8_000_000
+    most, sent = 0, 0
+    while process.returncode is None or sent < total:
+        if sent < total:
+            data = piece(sent, total)
+            await network.loop.sock_sendall(host, data)
+            sent += len(data)
+        most = max(most, len(network.stack.tcp.layer.table))
+        await asyncio.sleep(0.02)
+    host.shutdown(socket.SHUT_WR)
+    digest = hashlib.sha256()
+    position = 0
+    while position < total:
+        data = piece(position, total)
+        digest.update(data)
+        position += len(data)
+    right = await receiving == (total, digest.hexdigest())
+    newcomer = socket.socket()
+    newcomer.setblocking(False)
+    await network.loop.sock_connect(newcomer, (OURS, PORT))
+    await network.loop.sock_sendall(newcomer, b"hello")
+    second = await ready(listener, listener.accept)
+    hello = await ready(second, lambda: second.receive(100))
+    for one in (ours, second, listener, host, newcomer):
+        one.close()
+    counters = network.stack.counters()
+    return {"right": right, "hello": hello.decode(), "most": most, "status": process.returncode,
+            "counters": {**counters["TcpExt"], "InSegs": counters["Tcp"]["InSegs"]}}  # fmt: skip
+
+
 async def scan(network: HostNetwork, ports: str) -> dict[str, Any]:
     """nmap looks at ports, twice: by connect() and, as root, by half-open SYNs."""
     listeners = []
@@ -176,6 +219,9 @@ def main() -> None:
     scenario, *arguments = sys.argv[1:]
     if scenario == "scan":
         run(lambda network: scan(network, arguments[0]))
+        return
+    if scenario == "attack":
+        run(lambda network: attack(network, *arguments))
         return
     role, direction, megabytes, faults = arguments
     wanted = json.loads(faults)

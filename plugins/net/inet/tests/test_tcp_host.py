@@ -77,3 +77,12 @@ def test_nmap_finds_what_listens(host_program: Callable[[str], str]) -> None:
 @pytest.mark.timeout(600)
 def test_nmap_looks_at_every_port(host_program: Callable[[str], str]) -> None:
     scan(host_program, "1-65535", 500)
+
+
+def test_scapy_disturbs_nobody(host_program: Callable[[str], str]) -> None:
+    host_program("scapy")
+    result = in_namespace(host_program, SCRIPT, "attack", "/usr/bin/python3", "300", timeout_s=100)
+    assert result["status"] == 0
+    assert result["right"] and result["hello"] == "hello"
+    assert result["most"] <= 30, "handshakes that nobody completes are bounded by the backlog"
+    assert result["counters"]["SyncookiesSent"] > 100
