@@ -40,6 +40,15 @@ class PcapTee(Port):
         """As the wire behind does."""
         return self._port.takes_segments
 
+    @property
+    def accepts_segments(self) -> bool:  # type: ignore[override]
+        """What the card takes, the wire behind has to know."""
+        return self._port.accepts_segments
+
+    @accepts_segments.setter
+    def accepts_segments(self, accepts: bool) -> None:
+        self._port.accepts_segments = accepts
+
     def send(self, frame: bytes, offload: Offload | None = None) -> None:
         self._record(frame)
         self._port.send(frame, offload)

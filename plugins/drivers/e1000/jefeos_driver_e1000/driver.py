@@ -213,7 +213,8 @@ class E1000(NetDevice):
     def _write_receive_control(self) -> None:
         promiscuous = r.RCTL_UNICAST_PROMISCUOUS | r.RCTL_MULTICAST_PROMISCUOUS if self._promiscuous else 0
         self.registers.write32(
-            r.Register.RCTL, r.RCTL_ENABLE | r.RCTL_BROADCAST | r.RCTL_STRIP_CRC | promiscuous
+            r.Register.RCTL,
+            r.RCTL_ENABLE | r.RCTL_BROADCAST | r.RCTL_STRIP_CRC | r.RCTL_LONG_PACKETS | promiscuous,
         )
 
     def _flush_writes(self) -> None:

@@ -110,6 +110,9 @@ class E1000Model(DeviceModel):
         elif offset == _R.ICR:
             registers[_R.ICR] = registers.get(_R.ICR, 0) & ~value
             self._show_interrupt()
+        elif offset == _R.RCTL:
+            registers[offset] = value
+            self.port.accepts_segments = bool(value & r.RCTL_LONG_PACKETS)
         elif offset != _R.STATUS:
             registers[offset] = value & _WRITABLE.get(offset, _ALL_BITS)
 
@@ -156,7 +159,7 @@ class E1000Model(DeviceModel):
         if not control & r.RCTL_ENABLE or not self._is_link_up() or not self._accepts(frame, control):
             return
         length = len(frame)
-        if length > r.MAXIMUM_LEGACY_BYTES and not (control & r.RCTL_LONG_PACKETS and length <= r.JUMBO_BYTES):
+        if length > r.MAXIMUM_LEGACY_BYTES and not (control & r.RCTL_LONG_PACKETS and length <= r.SEGMENT_BYTES):
             return
         if length < MINIMUM_ON_WIRE:
             frame = frame.ljust(MINIMUM_ON_WIRE, b"\0")

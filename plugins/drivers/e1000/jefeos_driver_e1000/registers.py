@@ -173,3 +173,5 @@ TX_OPTION_TCP_CHECKSUM: Final = 1 << 1
 
 MAXIMUM_LEGACY_BYTES: Final = 1518
 JUMBO_BYTES: Final = 16384
+SEGMENT_BYTES: Final = 65_550
+"""On a wire that carries large TCP segments whole, the model receives them in one piece, which no real card could."""

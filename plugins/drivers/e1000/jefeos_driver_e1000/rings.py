@@ -31,6 +31,8 @@ TX_DESCRIPTORS: Final = 256
 TX_ARENA_BYTES: Final = 512 << 10
 TX_PIECE_BYTES: Final = 4096
 """Most bytes that one descriptor is given: more than this the card's FIFO does not take well (SDM 3.3.3)."""
+MOST_PIECES: Final = 64
+"""Descriptors of one frame, after which a card that never ends it is not believed."""
 _GIVE_BACK: Final = 16
 """Receive descriptors that are given back together: each write of the tail costs more than the frame."""
 _ETHERNET_HEADER: Final = 14
@@ -53,6 +55,8 @@ class ReceiveRing:
         self.next = 0
         self._kept = 0
         """Descriptors that are empty and not yet given back."""
+        self._pieces: list[bytes] = []
+        """Of a frame that goes on in the next descriptor."""
 
     def start(self, registers: Region) -> None:
         """Give all descriptors but one to the card."""
@@ -61,6 +65,7 @@ class ReceiveRing:
             address = self.buffers.address + index * r.RX_BUFFER_BYTES
             r.RX_DESCRIPTOR.pack_into(view, index * r.DESCRIPTOR_BYTES, address, 0, 0, 0, 0, 0)
         self.next = self._kept = 0
+        self._pieces.clear()
         registers.write32(r.Register.RDBAL, self.ring.address & 0xFFFF_FFFF)
         registers.write32(r.Register.RDBAH, self.ring.address >> 32)
         registers.write32(r.Register.RDLEN, self.ring.size)
@@ -68,7 +73,7 @@ class ReceiveRing:
         registers.write32(r.Register.RDT, RX_DESCRIPTORS - 1)
 
     def poll(self, registers: Region, budget: int, deliver: Callable[[bytes | None], None]) -> int:
-        """Deliver up to ``budget`` frames (None for a damaged one); how many there were."""
+        """Deliver the frames of up to ``budget`` descriptors (None for a damaged one); how many there were."""
         view, buffers = self.ring.view, self.buffers.view
         index, count = self.next, 0
         while count < budget:
@@ -77,12 +82,16 @@ class ReceiveRing:
             if not status & r.RX_DONE:
                 break
             length = view[at + _LENGTH] | view[at + _LENGTH + 1] << 8
-            good = status & r.RX_END_OF_PACKET and not view[at + _ERRORS] and length <= r.RX_BUFFER_BYTES
+            good = not view[at + _ERRORS] and length <= r.RX_BUFFER_BYTES
             start = index * r.RX_BUFFER_BYTES
             frame = bytes(buffers[start : start + length]) if good else None
             view[at + _STATUS] = 0
             index = index + 1 if index + 1 < RX_DESCRIPTORS else 0
             count += 1
+            if self._pieces or not status & r.RX_END_OF_PACKET:
+                frame = self._joined(frame, bool(status & r.RX_END_OF_PACKET))
+                if frame == b"":
+                    continue
             deliver(frame)
         self.next = index
         self._kept += count
@@ -90,6 +99,20 @@ class ReceiveRing:
             self._kept = 0
             registers.write32(_TAIL_RX, index - 1 if index else RX_DESCRIPTORS - 1)
         return count
+
+
+    def _joined(self, piece: bytes | None, is_last: bool) -> bytes | None:
+        """A frame of several descriptors: b"" while it goes on, None if it is damaged or has no end."""
+        pieces = self._pieces
+        if piece is None or len(pieces) >= MOST_PIECES:
+            pieces.clear()
+            return None
+        pieces.append(piece)
+        if not is_last:
+            return b""
+        frame = b"".join(pieces)
+        pieces.clear()
+        return frame
 
 
 class TransmitRing:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 PIECE_BYTES: Final = 256 << 10
 TURNS: Final = 8
 """Pieces moved before others have their turn."""
+GUEST_BUFFER_BYTES: Final = 256 << 10
+"""On the way to a guest at once: what its card's receive ring holds. More would only be lost there and sent again."""
 CONNECT_PATIENCE_S: Final = 30.0
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 _REFUSALS: Final = {
@@ -118,6 +120,7 @@ class Splice:
         """Whether that side has sent its end, and it was passed on."""
         self._reading = self._writing = self._scheduled = False
         guest.changed = self._guest_changed
+        guest.set_option("so_sndbuf", GUEST_BUFFER_BYTES)
         self._wait_for_host()
         self._guest_changed()
 
