@@ -28,7 +28,7 @@ from jefeos_net_inet.plugin import jefeos_network_stack
 
 #: Names a Python that can import PyTCP.
 PYTCP_PYTHON = "JEFEOS_PYTCP_PYTHON"
-HOST_PEER = Path(__file__).parents[2] / "plugins" / "net" / "inet" / "tests" / "tcp_host_peer.py"
+HOST_PEER = Path(__file__).parents[1] / "network" / "tcp_host_peer.py"
 PORT = 80
 TOTAL = 200_000_000
 PIECE = bytes(65_536)

@@ -22,6 +22,7 @@ from tcp_world import Host, Time
 OURS, PEER = bytes((10, 0, 0, 1)), bytes((10, 0, 0, 2))
 PEER_INITIAL = 0xFFFF_FF00
 """So that numbers wrap early."""
+PLAIN = {"tcp_timestamps": 0, "tcp_sack": 0, "tcp_window_scaling": 0}
 FLAGS = {"F": 0x01, "S": 0x02, "R": 0x04, "P": 0x08, ".": 0x10, "U": 0x20}
 _LINE = re.compile(
     r"(?P<flags>[FSRPU.]+) (?P<start>-?\d+):(?P<end>-?\d+)\((?P<length>\d+)\)(?: ack (?P<ack>-?\d+))?"
@@ -174,6 +175,11 @@ class Script:
         assert socket.state == "ESTABLISHED"
         self.out.clear()
         return socket
+
+
+def plain(**more: int) -> Script:
+    """A host that offers no options but the MSS."""
+    return Script(**{**PLAIN, **more})  # type: ignore[arg-type]
 
 
 def relative(number: int) -> int:

@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from host_network import in_namespace
+from faulty_host import in_namespace
 
 pytestmark = pytest.mark.peer
 SCRIPT = "tcp_host_peer.py"

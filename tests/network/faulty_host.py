@@ -24,6 +24,7 @@ from jefeos.net.wires.lan import Faults, Lan
 from jefeos.sched.clock import Entropy, RealClock
 from jefeos.sched.loop import KernelLoop
 from jefeos_net_inet.plugin import jefeos_network_stack
+from jefeos_net_tap.port import open_tap
 
 HOST = "10.9.8.1"
 OURS = "10.9.8.2"
@@ -42,8 +43,6 @@ class HostNetwork:
 
 def run(main: Callable[[HostNetwork], Awaitable[Any]], *, faults: Faults | None = None, mtu: int = 1500) -> None:
     """Build the network, run ``main`` and print what it returns."""
-    from jefeos_net_tap.port import open_tap
-
     clock = RealClock()
     loop = KernelLoop(clock)
 

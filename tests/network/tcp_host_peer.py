@@ -1,4 +1,4 @@
-"""Scenarios between the host's TCP and ours (host_network.py): ``transfer ROLE DIRECTION MEGABYTES FAULTS``,
+"""Scenarios between the host's TCP and ours (faulty_host.py): ``transfer ROLE DIRECTION MEGABYTES FAULTS``,
 ``scan PORTS``, ``attack PYTHON COUNT``."""
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from host_network import HOST, OUR_MAC, OURS, TAP, HostNetwork, run
+from faulty_host import HOST, OUR_MAC, OURS, TAP, HostNetwork, run
 from jefeos.errors import KernelError
 from jefeos.net.address import SocketAddress, parse_address
 from jefeos.net.wires.lan import Faults
