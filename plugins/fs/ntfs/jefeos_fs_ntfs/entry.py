@@ -278,6 +278,8 @@ class Entry:
     def _move_out(self, record: CachedRecord) -> None:
         """Move the largest attribute that may go to another record."""
         movable = [attribute for attribute in record.attributes if attribute.type not in STAYS_IN_BASE]
+        if not movable and record is self.base and self._list_leaves():
+            return
         if not movable or self.number == MetaFile.MFT:
             raise KernelError(Errno.ENOSPC, f"MFT record {record.number} has no room left for its attributes")
         attribute = max(movable, key=lambda attribute: len(attribute.raw))
@@ -315,6 +317,15 @@ class Entry:
             if self._has_room(self.base, 0):
                 return
             self._move_out(self.base)
+
+    def _list_leaves(self) -> bool:
+        """A resident list is put into clusters, where it takes less of the record; whether it did."""
+        attribute = self._list_attribute()
+        if attribute is None or not attribute.resident:
+            return False
+        self._release_list()
+        self.add(self._list_in_clusters(attribute.value))
+        return True
 
     def _release_list(self) -> None:
         attribute = self._list_attribute()
