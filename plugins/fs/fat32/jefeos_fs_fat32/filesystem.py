@@ -6,8 +6,9 @@
 
 Type ``vfat`` has long names; ``msdos`` sees and makes short ones only, and shows them in lower case, as on Linux.
 
-A volume that was not unmounted is mounted as it is, and keeps its dirty flag until it is checked. Does not do: symbolic
-and hard links, owners, device nodes (EPERM), RENAME_EXCHANGE (EINVAL), room kept past the end of a file.
+A volume that was not unmounted keeps its dirty flag here (format.py checks it before it is opened for writing). Does
+not do: symbolic and hard links, owners, device nodes (EPERM), RENAME_EXCHANGE (EINVAL), room kept past the end of a
+file.
 """
 
 from __future__ import annotations

@@ -39,9 +39,32 @@ class FatFormat(VolumeFormat):
     def open(
         self, volume: BufferCache, *, writable: bool, page_cache: PageCache | None, clock: Clock
     ) -> Filesystem:
-        return FatFilesystem(
-            volume, writable=writable, clock=clock, page_cache=page_cache, long_names=self.long_names
+        reason = self._settle(volume) if writable and not volume.device.read_only else ""
+        filesystem = FatFilesystem(
+            volume,
+            writable=writable and not reason,
+            clock=clock,
+            page_cache=page_cache,
+            long_names=self.long_names,
         )
+        filesystem.read_only_reason = reason
+        return filesystem
+
+    def _settle(self, volume: BufferCache) -> str:
+        """Check a volume that was not unmounted before anybody writes to it: of two names for one file, which a loss of
+        power may leave, the removal of one would take the contents of the other. What is harmless is put right; gives
+        why the volume must not be written to if there is more."""
+        from jefeos_fs_fat32.check import check
+
+        geometry = Geometry.read(volume)
+        if not is_dirty(geometry, AllocationTable(volume, geometry)):
+            return ""
+        report = check(volume, repair=False, progress=no_progress)
+        bad = [problem for problem in report.problems if not problem.harmless]
+        if bad:
+            return f"it was not unmounted and is damaged ({bad[0].where} {bad[0].what}): check it first"
+        check(volume, repair=True, progress=no_progress)
+        return ""
 
     def make(
         self, volume: BufferCache, options: FormatOptions, clock: Clock, progress: Progress = no_progress

@@ -17,7 +17,7 @@ from jefeos.vfs.flags import S_IFDIR, S_IFREG
 from jefeos_fs_fat32.format import FatFormat
 from jefeos_fs_fat32.geometry import Geometry
 from jefeos_fs_fat32.layout import SLOT_BYTES, InfoSector, Slot
-from jefeos_fs_fat32.slots import cluster_of, scan, set_cluster
+from jefeos_fs_fat32.slots import cluster_of, set_cluster
 from jefeos_fs_fat32.table import AllocationTable
 
 VARIANTS = {
@@ -265,9 +265,42 @@ def test_a_volume_that_was_not_unmounted_says_so(patient: Patient) -> None:
     assert FatFormat().describe(patient.volume)["state"] == "dirty"
     assert patient.check().notes == ("it was not unmounted",)
     assert patient.check().problems == ()
-    with mounted(FatFormat(), patient.volume) as here:  # which nobody has checked
-        here.put(b"/MORE", b"")
-    assert FatFormat().describe(patient.volume)["state"] == "dirty"
+    before = bytes(patient.image.data)
+    with mounted(FatFormat(), patient.volume, writable=False):
+        pass
+    assert patient.image.data == before
     patient.check(repair=True)
     assert FatFormat().describe(patient.volume)["state"] == "clean"
-    assert scan(b"").entries == []
+
+
+def make_dirty(patient: Patient) -> None:
+    patient.image.data[patient.geometry.state_offset] |= 1
+
+
+def test_a_volume_that_was_not_unmounted_is_put_right_before_it_is_written(patient: Patient) -> None:
+    at, slot = patient.slot(b"TWO")  # ONE was to become TWO when the power went
+    before = patient.slot(b"ONE")[1]
+    set_cluster(slot, cluster_of(before))
+    slot.size_bytes = before.size_bytes
+    patient.put(at, slot)
+    make_dirty(patient)
+    with mounted(FatFormat(), patient.volume) as here:
+        here.vfs.unlink(here.actor, b"/ONE")
+        here.put(b"/NEW", b"n" * 100_000)
+        assert here.get(b"/TWO") == TREE[b"/ONE"][1]
+    assert patient.check().problems == ()
+    assert FatFormat().describe(patient.volume)["state"] == "clean"
+
+
+def test_a_damaged_volume_that_was_not_unmounted_is_not_written_to(patient: Patient) -> None:
+    chain_into_free(patient)
+    make_dirty(patient)
+    before = bytes(patient.image.data)
+    with mounted(FatFormat(), patient.volume) as here:
+        assert here.filesystem.read_only
+        assert "/TWO its chain" in here.filesystem.read_only_reason
+        assert here.get(b"/ONE") == TREE[b"/ONE"][1]
+    assert patient.image.data == before
+    patient.check(repair=True)
+    with mounted(FatFormat(), patient.volume) as here:
+        here.put(b"/NEW", b"")
