@@ -136,7 +136,9 @@ def jefeos_filesystems() -> list[FilesystemType]:
     """The filesystem types this plugin knows (`jefeos.vfs.fstype.FilesystemType`).
 
     When: once, before the root is mounted. For ``--root SOURCE`` and ``--mount`` the kernel asks each type's
-    ``probe(source)`` in order and opens the source with the first that says yes.
+    ``probe(source)`` in order and opens the source with the first that says yes. Types with a ``volume`` are also asked
+    about the machine's disks, mounted from them by mount(2), and served by ``jefeos disk`` without any kernel;
+    `jefeos.block.sources.volume_type` makes such a type of a format.
     Returns: a list, possibly empty. An error reports the plugin; a source that nobody recognises ends the boot.
     """
 

@@ -120,6 +120,8 @@ class MountTable(Namespace):
         mount = place.mount
         if place.dentry is not mount.root:
             raise KernelError(Errno.EINVAL)
+        if flags & MountFlags.RDONLY:
+            mount.fs.sync()  # whoever asks for it may switch the machine off next
         mount.flags = flags & ~int(MountFlags.REMOUNT | MountFlags.BIND | MountFlags.SILENT)
 
     def move(self, source: Path, target: Path) -> None:
