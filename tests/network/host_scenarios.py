@@ -35,6 +35,7 @@ HOST6, OURS6 = parse_address("fd00:9::1"), parse_address("fd00:9::2")
 SIZES = (0, 1, 56, 1472, 1473, 4000, 20_000, 60_000)
 PATIENCE_S = 10.0
 IP_RECVTTL = 12
+UDPLITE, UDPLITE_SEND_CSCOV = 136, 10
 
 
 class World:
@@ -196,6 +197,36 @@ async def header_fields_arrive(world: World) -> None:
     assert (message.hop_limit, message.traffic_class) == (9, 0x10)
     ours.close()
     host.close()
+
+
+async def lightly_checked_messages(world: World) -> None:
+    """UDP-Lite with every coverage, both ways; the host checks what we sum up, and we what it does."""
+    for family, ours_family, theirs, ours_text in (
+        (socket.AF_INET, AF_INET, HOST4, "10.9.8.2"),
+        (socket.AF_INET6, AF_INET6, HOST6, "fd00:9::2"),
+    ):
+        ours = world.stack.open_datagram(ours_family, UDPLITE)
+        ours.bind(SocketAddress(ANY4 if ours_family == AF_INET else ANY6, 7400))
+        host = socket.socket(family, socket.SOCK_DGRAM, UDPLITE)
+        host.setblocking(False)
+        host.bind((socket.inet_ntop(family, theirs), 7401))
+        for coverage in (0, 8, 9, 20, 1000):
+            for size in (0, 1, 100, 3000):
+                data = bytes((index * 3) & 255 for index in range(size))
+                ours.set_option("udplite_send_cscov", coverage)
+                host.setsockopt(UDPLITE, UDPLITE_SEND_CSCOV, coverage)
+                host.sendto(data, (ours_text, 7400))
+                message = await world.receive(ours)
+                assert message.data == data
+                ours.send_to(data, message.source)
+                assert await world.loop.sock_recv(host, 65_536) == data
+        ours.set_option("udplite_recv_cscov", 20)
+        host.setsockopt(UDPLITE, UDPLITE_SEND_CSCOV, 10)
+        host.sendto(bytes(100), (ours_text, 7400))
+        await asyncio.sleep(0.1)
+        assert ours.receive_from() is None, "it covers less than was asked for"
+        host.close()
+        ours.close()
 
 
 async def refused(world: World) -> None:
@@ -484,6 +515,7 @@ SCENARIOS: dict[str, Callable[[World], Awaitable[None]]] = {
         the_host_pings_us,
         we_ping_the_host,
         messages_go_both_ways,
+        lightly_checked_messages,
         header_fields_arrive,
         refused,
         raw_sockets_hear,

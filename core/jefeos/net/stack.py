@@ -299,8 +299,8 @@ class NetworkStack(ABC):
         """A new TCP socket. ENOBUFS at the limit."""
 
     @abstractmethod
-    def open_datagram(self, family: int) -> DatagramSocket:
-        """A new UDP socket."""
+    def open_datagram(self, family: int, protocol: int = 17) -> DatagramSocket:
+        """A new UDP socket, or of another protocol like it (136: UDP-Lite). EPROTONOSUPPORT."""
 
     @abstractmethod
     def open_raw(self, family: int, protocol: int) -> DatagramSocket:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SOL_IP: Final = 0
 SOL_TCP: Final = 6
 SOL_UDP: Final = 17
+SOL_UDPLITE: Final = 136
 SOL_IPV6: Final = 41
 SOL_ICMPV6: Final = 58
 SOL_RAW: Final = 255
@@ -94,6 +95,8 @@ INTEGERS: Final[Mapping[tuple[int, int], str]] = {
     (SOL_TCP, 18): "tcp_user_timeout",
     (SOL_TCP, 25): "tcp_notsent_lowat",
     (SOL_UDP, 1): "udp_cork",
+    (SOL_UDPLITE, 10): "udplite_send_cscov",
+    (SOL_UDPLITE, 11): "udplite_recv_cscov",
     (SOL_RAW, 1): "icmp_filter",
     (SOL_RAW, 7): "ipv6_checksum",
 }

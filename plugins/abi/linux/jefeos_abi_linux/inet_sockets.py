@@ -74,9 +74,7 @@ def make_inet(task: Task, family: int, kind: int, protocol: int, flags: int) -> 
     if kind == SOCK_DGRAM:
         if protocol == icmp:
             return InetDatagram(kernel, uid, family, kind, stack.open_ping(family), flags)
-        if protocol not in (0, IPPROTO_UDP):
-            raise KernelError(Errno.EPROTONOSUPPORT)
-        return InetDatagram(kernel, uid, family, kind, stack.open_datagram(family), flags)
+        return InetDatagram(kernel, uid, family, kind, stack.open_datagram(family, protocol or IPPROTO_UDP), flags)
     if kind != SOCK_RAW:
         raise KernelError(Errno.ESOCKTNOSUPPORT)
     if not task.creds.privileged:

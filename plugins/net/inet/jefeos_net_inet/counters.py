@@ -30,7 +30,8 @@ _ICMP6: Final = (
     "OutRouterSolicits OutNeighborSolicits OutNeighborAdvertisements OutMLDv2Reports"
 )
 _GROUPS: Final = {
-    "Ip": _IP, "Icmp": _ICMP, "IcmpMsg": "", "Udp": _UDP, "Ip6": _IP6, "Icmp6": _ICMP6, "Udp6": _UDP, "Tcp": "",
+    "Ip": _IP, "Icmp": _ICMP, "IcmpMsg": "", "Udp": _UDP, "Ip6": _IP6, "Icmp6": _ICMP6, "Udp6": _UDP,
+    "UdpLite": _UDP, "UdpLite6": _UDP, "Tcp": "",
     "TcpExt": "",
 }
 

@@ -50,7 +50,8 @@ from jefeos_net_inet.tables import Tables
 from jefeos_net_inet.tcp.below import TcpOverIp
 from jefeos_net_inet.timers import Timers
 from jefeos_net_inet.udp import Udp, UdpSocket
-from jefeos_net_inet.wire import icmp, icmpv6, udp
+from jefeos_net_inet.udplite import UdpLite, UdpLiteSocket
+from jefeos_net_inet.wire import icmp, icmpv6, udp, udplite
 from jefeos_net_inet.wire.ethernet import EtherType
 from jefeos_net_inet.wire.icmp import IcmpMessage
 
@@ -87,6 +88,7 @@ class InetStack(Tables):
         self.slaac = Slaac(self)
         self.groups = Groups(self)
         self.udp = Udp(self)
+        self.udplite = UdpLite(self)
         self.pings = Pings(self)
         self.tcp = TcpOverIp(self)
         self._connect_protocols()
@@ -105,9 +107,11 @@ class InetStack(Tables):
         """Who takes which packets, and errors about them."""
         for ip in (self.ipv4, self.ipv6):
             ip.protocols[udp.PROTOCOL] = self.udp.receive
+            ip.protocols[udplite.PROTOCOL] = self.udplite.receive
             ip.protocols[PROTOCOL_TCP] = self.tcp.receive
         for control in (self.icmp4, self.icmp6):
             control.errors[udp.PROTOCOL] = self.udp.problem
+            control.errors[udplite.PROTOCOL] = self.udplite.problem
             control.errors[PROTOCOL_TCP] = self.tcp.problem
         self.ipv4.protocols[icmp4.PROTOCOL] = self.icmp4.receive
         self.ipv6.protocols[icmpv6.PROTOCOL] = self.icmp6.receive
@@ -145,8 +149,12 @@ class InetStack(Tables):
             raise KernelError(Errno.EAFNOSUPPORT)
         return self.tcp.layer.open(family)
 
-    def open_datagram(self, family: int) -> DatagramSocket:
-        return self._opened(UdpSocket(self, family))
+    def open_datagram(self, family: int, protocol: int = udp.PROTOCOL) -> DatagramSocket:
+        if protocol == udplite.PROTOCOL:
+            return self._opened(UdpLiteSocket(self, family, self.udplite))
+        if protocol != udp.PROTOCOL:
+            raise KernelError(Errno.EPROTONOSUPPORT)
+        return self._opened(UdpSocket(self, family, self.udp))
 
     def open_raw(self, family: int, protocol: int) -> DatagramSocket:
         return self._opened(RawSocket(self, family, protocol))

@@ -36,9 +36,9 @@ class UdpSocket(MessageSocket):
     kind = "udp"
     extra_options = {"udp_cork": Range(0, 0, 0)}
 
-    def __init__(self, stack: InetStack, family: int) -> None:
-        super().__init__(stack, family, udp.PROTOCOL)
-        self._layer = stack.udp
+    def __init__(self, stack: InetStack, family: int, layer: Udp) -> None:
+        super().__init__(stack, family, layer.protocol)
+        self._layer = layer
         self.key: tuple[Address, int, Address, int] | None = None
         """In the table of connected sockets."""
 
@@ -64,12 +64,9 @@ class UdpSocket(MessageSocket):
             raise KernelError(Errno.EMSGSIZE)
         if not self.port:
             self._autobind()
-        if path.is_local or (self.options.values["so_no_check"] and len(path.destination) == 4):
-            header = udp.emit_unchecked(self.port, port, size)
-        else:
-            header = udp.emit(path.source, path.destination, self.port, port, data)
         payload = data if isinstance(data, bytes) else bytes(data)
-        sent = self._transmit(path, udp.PROTOCOL, (header, payload), udp.HEADER_BYTES + size, ancillary)
+        header = self._layer.header(path, self, port, payload)
+        sent = self._transmit(path, self.protocol, (header, payload), udp.HEADER_BYTES + size, ancillary)
         self._layer.count_for(path.destination)["OutDatagrams" if sent else "SndbufErrors"] += 1
         return sent
 
@@ -77,16 +74,27 @@ class UdpSocket(MessageSocket):
 class Udp:
     """UDP of a stack, over both families."""
 
+    protocol: int = udp.PROTOCOL
+    names: tuple[str, str] = ("Udp", "Udp6")
+    """Groups of counters, by family."""
+    parse = staticmethod(udp.parse)
+    verify = staticmethod(udp.verify)
+
     def __init__(self, stack: InetStack) -> None:
         self._stack = stack
-        self.count4 = stack.counted["Udp"]
-        self.count6 = stack.counted["Udp6"]
+        self.count4, self.count6 = (stack.counted[name] for name in self.names)
         self.ports: dict[int, list[UdpSocket]] = {}
         self._connected: dict[tuple[Address, int, Address, int], UdpSocket] = {}
 
     def count_for(self, address: Address) -> dict[str, int]:
         """The counters of the address's family."""
         return self.count4 if len(address) == 4 else self.count6
+
+    def header(self, path: Path, socket: UdpSocket, port: int, data: bytes) -> bytes:
+        """The header of a message. HOT."""
+        if path.is_local or (socket.options.values["so_no_check"] and len(path.destination) == 4):
+            return udp.emit_unchecked(socket.port, port, len(data))
+        return udp.emit(path.source, path.destination, socket.port, port, data)
 
     # --- ports -----------------------------------------------------------------------------------------------
 
@@ -152,11 +160,11 @@ class Udp:
         count = self.count4 if len(packet.source) == 4 else self.count6
         payload = packet.payload
         try:
-            header = udp.parse(payload)
+            header = self.parse(payload)
         except CorruptError:
             count["InErrors"] += 1
             return
-        if not packet.checksum_good and not udp.verify(payload, header, packet.source, packet.destination):
+        if not packet.checksum_good and not self.verify(payload, header, packet.source, packet.destination):
             count["InCsumErrors"] += 1
             count["InErrors"] += 1
             return
@@ -171,13 +179,10 @@ class Udp:
                 count["NoPorts"] += 1
                 self._stack.port_unreachable(packet)
                 return
-        self._give(socket, packet, payload, header, count)
+        self._give(socket, packet, header, count)
 
-    @staticmethod
-    def _give(
-        socket: UdpSocket, packet: Packet, payload: memoryview, header: udp.UdpHeader, count: dict[str, int]
-    ) -> None:
-        data = bytes(payload[udp.HEADER_BYTES : header.length_bytes])
+    def _give(self, socket: UdpSocket, packet: Packet, header: udp.UdpHeader, count: dict[str, int]) -> None:
+        data = bytes(packet.payload[udp.HEADER_BYTES : header.length_bytes])
         if socket.enqueue(packet, data, header.source_port):
             count["InDatagrams"] += 1
         else:
@@ -191,7 +196,7 @@ class Udp:
             if socket.accepts(packet) and self._from_peer(socket, header.source_port)
         ]
         for socket in takers:
-            self._give(socket, packet, packet.payload, header, count)
+            self._give(socket, packet, header, count)
         if not takers:
             count["IgnoredMulti"] += 1
 
