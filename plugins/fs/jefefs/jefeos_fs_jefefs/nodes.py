@@ -11,6 +11,7 @@ What is decoded has passed its checksum, and its order and lengths are checked h
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left
 from itertools import accumulate, chain, islice, pairwise
 from operator import lt
 from typing import TYPE_CHECKING, Any, Final
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 Pointer = tuple[int, int, int]
 CACHED_NODES: Final = 8192
+DECODE_WHEN_ASKED: Final = 4
 LEAF_OVERHEAD: Final = 4
 INNER_OVERHEAD: Final = 2 + POINTER.size
 
@@ -69,18 +71,45 @@ def encode(node: Node, tree: int, block_bytes: int) -> bytes:
     return block.ljust(block_bytes, b"\0")
 
 
-def decode(block: bytes, pointer: Pointer, level: int, tree: int) -> Node:
-    """A node from its block. Raises CorruptError for one that is not what the pointer says, or breaks its format."""
+def check_header(block: bytes, pointer: Pointer, level: int, tree: int) -> int:
+    """How many items are in a node. Raises CorruptError for one that is not what the pointer says."""
     address, birth, checksum = pointer
     if crc32(block) != checksum:
         raise CorruptError(f"node {address}: its checksum is wrong")
     magic, its_level, its_tree, count, its_birth, its_address = NODE_HEADER.unpack_from(block)
     if (magic, its_level, its_tree, its_birth, its_address) != (NODE_MAGIC, level, tree, birth, address):
         raise CorruptError(f"node {address}: another node is in its place")
-    offset = NODE_HEADER.size
-    per_item = INNER_OVERHEAD if level else LEAF_OVERHEAD
-    if offset + count * per_item > len(block):
+    if NODE_HEADER.size + count * (INNER_OVERHEAD if level else LEAF_OVERHEAD) > len(block):
         raise CorruptError(f"node {address}: {count} items do not fit")
+    its_count: int = count
+    return its_count
+
+
+def find_in_leaf(block: bytes, pointer: Pointer, tree: int, key: bytes) -> bytes | None:
+    """The value of ``key`` in the block of a leaf, without decoding the rest of it. Raises CorruptError."""
+    count = check_header(block, pointer, 0, tree)
+    offset = NODE_HEADER.size
+    lengths = struct.unpack_from(f"<{2 * count}H", block, offset)
+    ends = list(accumulate(lengths, initial=offset + 4 * count))
+    if ends[-1] > len(block):
+        raise CorruptError(f"node {pointer[0]}: its items do not fit")
+    low, high = 0, count
+    while low < high:
+        middle = (low + high) // 2
+        if block[ends[middle] : ends[middle + 1]] < key:
+            low = middle + 1
+        else:
+            high = middle
+    if low == count or block[ends[low] : ends[low + 1]] != key:
+        return None
+    return block[ends[count + low] : ends[count + low + 1]]
+
+
+def decode(block: bytes, pointer: Pointer, level: int, tree: int) -> Node:
+    """A node from its block. Raises CorruptError for one that is not what the pointer says, or breaks its format."""
+    count = check_header(block, pointer, level, tree)
+    address, birth, _ = pointer
+    offset = NODE_HEADER.size
     values: list[Any]
     key_lengths = struct.unpack_from(f"<{count}H", block, offset)
     offset += 2 * count
@@ -89,19 +118,21 @@ def decode(block: bytes, pointer: Pointer, level: int, tree: int) -> Node:
         offset = ends[-1]
         if not count or offset + count * POINTER.size > len(block):
             raise CorruptError(f"node {address}: its items do not fit")
-        values = list(POINTER.iter_unpack(block[offset : offset + count * POINTER.size]))
+        end = offset + count * POINTER.size
+        values = list(POINTER.iter_unpack(block[offset:end]))
     else:
         value_lengths = struct.unpack_from(f"<{count}H", block, offset)
         offset += 2 * count
         ends = list(accumulate(key_lengths, initial=offset))
         value_ends = list(accumulate(value_lengths, initial=ends[-1]))
-        if value_ends[-1] > len(block):
+        end = value_ends[-1]
+        if end > len(block):
             raise CorruptError(f"node {address}: its items do not fit")
         values = [block[start:end] for start, end in pairwise(value_ends)]
     keys = [block[start:end] for start, end in pairwise(ends)]
     if not all(map(lt, keys, islice(keys, 1, None))):
         raise CorruptError(f"node {address}: its keys are out of order")
-    return Node(address, birth, level, keys, values, measure(level, keys, values))
+    return Node(address, birth, level, keys, values, end - NODE_HEADER.size)
 
 
 class NodeCache:
@@ -114,6 +145,7 @@ class NodeCache:
         """The one under way: what is born in it is not on the medium yet, as far as that knows."""
         self.nodes: dict[int, Node] = {}
         self.dirty: dict[int, Node] = {}
+        self._asked: dict[int, int] = {}
         self.limits = Limits(space.geometry.block_bytes)
         self.block_bytes = space.geometry.block_bytes
 
@@ -123,6 +155,23 @@ class NodeCache:
         if node is not None and node.birth == pointer[1] and node.level == level:
             return node
         return self._load(pointer, level, tree)
+
+    def find(self, pointer: Pointer, tree: int, key: bytes) -> bytes | None:
+        """The value of ``key`` in a leaf that is not decoded. It is decoded when it has been asked for a few times: who
+        looks here and there in a large tree does not pay for the neighbours."""
+        address = pointer[0]
+        asked = self._asked.get(address, 1)
+        if asked == DECODE_WHEN_ASKED or address in self.nodes:
+            self._asked.pop(address, None)
+            node = self.get(pointer, 0, tree)
+            index = bisect_left(node.keys, key)
+            found = index < len(node.keys) and node.keys[index] == key
+            return node.values[index] if found else None
+        if len(self._asked) > CACHED_NODES:
+            self._asked.clear()
+        self._asked[address] = asked + 1
+        self.space.geometry.check_run(address, 1, "node")
+        return find_in_leaf(self.volume.read(address * self.block_bytes, self.block_bytes), pointer, tree, key)
 
     def _load(self, pointer: Pointer, level: int, tree: int) -> Node:
         address = pointer[0]

@@ -63,27 +63,24 @@ class Tree:
 
     def get(self, key: bytes) -> bytes | None:
         """The value of ``key``."""
-        node = self._leaf(key)
+        cache, number = self.cache, self.number
+        nodes, level = cache.nodes, self.level
+        node = cache.get(self.root, level, number)
+        while level:
+            level -= 1
+            pointer = node.values[bisect_right(node.keys, key, 1) - 1]
+            child = nodes.get(pointer[0])
+            if child is None or child.birth != pointer[1] or child.level != level:
+                if not level:
+                    return cache.find(pointer, number, key)
+                child = cache.get(pointer, level, number)
+            node = child
         keys = node.keys
         index = bisect_left(keys, key)
         if index < len(keys) and keys[index] == key:
             value: bytes = node.values[index]
             return value
         return None
-
-    def _leaf(self, key: bytes) -> Node:
-        cache, number = self.cache, self.number
-        node = cache.get(self.root, self.level, number)
-        nodes = cache.nodes
-        level = self.level
-        while level:
-            level -= 1
-            pointer = node.values[bisect_right(node.keys, key, 1) - 1]
-            child = nodes.get(pointer[0])
-            if child is None or child.birth != pointer[1] or child.level != level:
-                child = cache.get(pointer, level, number)
-            node = child
-        return node
 
     def _leaf_and_bounds(self, key: bytes) -> tuple[Node, bytes, bytes | None]:
         """The leaf for ``key``, the least key that may be in it, and the least that may be in the next."""

@@ -86,6 +86,26 @@ def test_ascending_keys_fill_the_nodes() -> None:
     assert (16 << 20) // 4096 - nodes < 5000 * 33 / 4072 * 1.1 + 60
 
 
+def test_a_leaf_that_is_not_decoded_gives_the_same() -> None:
+    store, dice = new_store(), random.Random(1)
+    with store.changing:
+        for _ in range(2000):
+            store.files.put(some_key(dice), dice.randbytes(dice.randrange(40)))
+    store.commit()
+    there = dict(store.files.scan(TOP, END))
+    wanted = [*there, *(some_key(dice) for _ in range(500)), TOP, END]
+    for _ in range(2):
+        store.nodes.nodes.clear()
+        store.nodes._asked.clear()
+        for key in wanted:
+            store.nodes._asked.clear()
+            assert store.files.get(key) == there.get(key)
+        assert len(store.nodes.nodes) < 10  # inner nodes alone
+    for key in wanted:
+        assert store.files.get(key) == there.get(key)
+    assert len(store.nodes.nodes) > 15
+
+
 def test_shortest_separator() -> None:
     assert shortest_between(b"abcdef", b"abxyz") == b"abx"
     assert shortest_between(b"ab", b"abcd") == b"abc"
