@@ -187,6 +187,8 @@ class Clusters:
         self.waiting: list[Run] = []
         self.waiting_count = 0
         self._waiting_pages: set[int] = set()
+        self.some_ahead = False
+        """Files hold clusters that they do not need yet; a commit gives those back."""
         self.zone_start = zone_start
         self.zone_end = min(zone_start + bitmap.count // MFT_ZONE_SHARE, bitmap.count)
         self._next = self.zone_end
@@ -250,6 +252,7 @@ class Clusters:
         for start, length in self.waiting:
             self.bitmap._fill(start, length, False)
         self.free += self.waiting_count
+        self.some_ahead = False
         self.waiting.clear()
         self._waiting_pages.clear()
         self.waiting_count = 0

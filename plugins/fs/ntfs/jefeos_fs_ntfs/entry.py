@@ -42,6 +42,8 @@ MAY_BECOME_NON_RESIDENT: Final = (AttributeType.DATA, AttributeType.EA, Attribut
                                   AttributeType.BITMAP, AttributeType.REPARSE_POINT)
 STAYS_IN_BASE: Final = (AttributeType.STANDARD_INFORMATION, AttributeType.ATTRIBUTE_LIST, AttributeType.INDEX_ROOT)
 WORTH_MOVING_BYTES: Final = 64
+GATHER_SPARE_BYTES: Final = 128
+"""So much has to be free when all comes back into one record."""
 _LIST: Final = int(AttributeType.ATTRIBUTE_LIST)
 
 
@@ -302,6 +304,7 @@ class Entry:
         others = self.others
         for number in [number for number, record in others.items() if not record.attributes]:
             self.volume.mft.free(others.pop(number))
+        self._gather()
         if not others:
             self._release_list()
             return
@@ -326,6 +329,22 @@ class Entry:
         self._release_list()
         self.add(self._list_in_clusters(attribute.value))
         return True
+
+    def _gather(self) -> None:
+        """If everything fits into the base record again, move it there."""
+        record_bytes = self.volume.geometry.record_bytes
+        size = sum([len(attribute.raw) for record in self.others.values() for attribute in record.attributes])
+        old = self._list_attribute()
+        used = self.base.used_bytes(record_bytes) - (len(old.raw) if old is not None else 0)
+        if used + size + GATHER_SPARE_BYTES > record_bytes:
+            return
+        for number in list(self.others):
+            record = self.others.pop(number)
+            for attribute in list(record.attributes):
+                self.change(record)
+                record.attributes.remove(attribute)
+                self.add(attribute)
+            self.volume.mft.free(record)
 
     def _release_list(self) -> None:
         attribute = self._list_attribute()

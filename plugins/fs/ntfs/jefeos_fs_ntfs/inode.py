@@ -191,6 +191,9 @@ class NtfsInode(Inode):
         """Bring times and sizes to the record and to the directories. Within an operation."""
         if not self.entry.base.in_use:
             return
+        stream = self.entry.streams.get((_DATA, ""))
+        if stream is not None:
+            stream.trim()
         summary = self.summary()
         old = self.entry.find(AttributeType.STANDARD_INFORMATION)
         if old is None:

@@ -43,6 +43,9 @@ ZEROS_AT_ONCE: Final = 1 << 20
 COMES_BACK_BYTES: Final = 400
 """Contents that are cut to this size go back into the record, if there is room."""
 PAIR_BYTES_MAX: Final = 17
+AHEAD_BYTES_MOST: Final = 1 << 20
+AHEAD_FREE_SHARE: Final = 16
+"""Clusters are taken ahead only while there are so many times more free ones."""
 
 
 class Stream:
@@ -82,6 +85,8 @@ class Stream:
         self.holes = 0
         """How many of them are in holes."""
         self.unit_clusters = 0
+        self._ahead = 0
+        """Clusters behind the end that were taken for what is yet to come."""
         if first.resident:
             self.data_size = self.initialized_size = len(first.value)
             return
@@ -342,6 +347,7 @@ class Stream:
             if missing > 0:
                 self._append(NO_CLUSTER, missing)
             self.initialized_size = valid
+            self.store()
         self.flags &= ~COMPRESSED
 
     def _cover(self, first: int, last: int, offset: int, end: int) -> None:
@@ -351,8 +357,31 @@ class Stream:
         if last > self.clusters:
             if first > self.clusters:
                 self._append(NO_CLUSTER, first - self.clusters)
-            for lcn, length in self.volume.clusters.allocate(last - self.clusters, self._goal(self.clusters)):
+            ahead = self._worth_taking(last - self.clusters) if first <= self.clusters else 0
+            for lcn, length in self.volume.clusters.allocate(last + ahead - self.clusters, self._goal(self.clusters)):
                 self._append(lcn, length)
+            self._ahead += ahead
+
+    def _worth_taking(self, missing: int) -> int:
+        """How many clusters more to take for a file that grows at its end, so that it stays in few runs."""
+        clusters = self.volume.clusters
+        ahead = min(self.clusters, AHEAD_BYTES_MOST // self.cluster_bytes)
+        if self.kind != AttributeType.DATA or (missing + ahead) * AHEAD_FREE_SHARE > clusters.free:
+            return 0
+        if ahead:
+            clusters.some_ahead = True
+        return ahead
+
+    def trim(self) -> None:
+        """Give back what was taken ahead and not needed."""
+        excess = min(self._ahead, self.clusters - -(-self.data_size // self.cluster_bytes))
+        self._ahead = 0
+        if excess > 0:
+            self.volume.transaction.on_failure(self.entry.forget)
+            kept, cut = cut_runs(self.runs, self.clusters - excess)
+            self.volume.clusters.release(cut)
+            self._set_runs(kept)
+            self.store()
 
     def _fill_holes(self, first: int, last: int, offset: int, end: int) -> None:
         head, rest = cut_runs(self.runs, first)

@@ -155,7 +155,9 @@ class Volume:
                 result = function(*arguments)
             except KernelError as error:
                 transaction.roll_back()
-                if error.errno != Errno.ENOSPC or attempt or not self.clusters.waiting or self._committing:
+                if error.errno != Errno.ENOSPC or attempt or self._committing:
+                    raise
+                if not (self.clusters.waiting or self.clusters.some_ahead):
                     raise
                 self.commit()
             except BaseException:

@@ -11,19 +11,20 @@ import os
 import random
 import stat
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from jefeos.block.cache import BufferCache
-from jefeos.block.image import ImageDevice, open_image
-from jefeos.testing.mounted import Mounted, mounted
+from jefeos.testing.mounted import Mounted
 from jefeos.testing.operations import Abilities, Held, Model, everyday, perform
-from jefeos.testing.volumes import TestClock, new_page_cache
 from jefeos.vfs.flags import S_IFDIR, S_IFLNK, S_IFREG
 from jefeos_fs_ntfs.layout import AttributeType
-from jefeos_fs_ntfs.plugin import jefeos_filesystems
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from ntfs_images import fsck, ours
 
 MIB = 1 << 20
 CLUSTERS = (512, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
@@ -35,30 +36,7 @@ Mount = Callable[[Path], AbstractContextManager[Path]]
 Tool = Callable[..., str]
 Tree = dict[bytes, tuple[int, bytes]]
 
-FORMAT = jefeos_filesystems()[0].volume
-assert FORMAT is not None
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(600)]
-
-
-@contextmanager
-def ours(image: Path, *, writable: bool = True, clock: TestClock | None = None) -> Iterator[Mounted]:
-    """The image mounted by our driver; unmounted and closed at the end."""
-    opened = open_image(str(image), read_only=not writable)
-    try:
-        volume = BufferCache(ImageDevice(opened))
-        with mounted(FORMAT, volume, writable=writable, clock=clock, page_cache=new_page_cache()) as here:
-            yield here
-    finally:
-        opened.close()
-
-
-def fsck(image: Path) -> list[tuple[str, str]]:
-    opened = open_image(str(image), read_only=True)
-    try:
-        report = FORMAT.check(BufferCache(ImageDevice(opened)), repair=False, clock=TestClock())
-    finally:
-        opened.close()
-    return [(one.where, one.what) for one in report.problems] + [("note", note) for note in report.notes]
 
 
 def tree_in(folder: Path) -> Tree:
