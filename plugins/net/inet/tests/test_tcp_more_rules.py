@@ -187,6 +187,22 @@ def test_an_orphan_waits_for_the_peers_fin_a_minute() -> None:
     assert not script.layer.table and not script.layer.orphans
 
 
+def test_an_orphan_cannot_be_kept_by_a_closed_window() -> None:
+    script = plain()
+    socket = script.connected(win=0)
+    socket.send(b"abc")
+    socket.close()
+    waited = 0
+    while script.layer.table:
+        script.passes(1)
+        waited += 1
+        assert waited < 1000
+        if script.out:
+            script.out.clear()
+            script.receives(". 1:1(0) ack 1 win 0")
+    assert waited > 100 and not script.layer.orphans
+
+
 def test_time_wait_is_cut_short_by_a_newer_syn() -> None:
     script = plain()
     listener = script.host.listen(80)

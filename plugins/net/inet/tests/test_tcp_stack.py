@@ -62,7 +62,9 @@ def test_every_way_to_talk(faults: Faults | None) -> None:
     network.run(4)  # link-local addresses have been checked
     talk(network, first, second, station_address(2), AF_INET, AF_INET)
     (link_local,) = [one.address for one in second.interface("eth0").addresses if len(one.address) == 16]
-    talk(network, first, second, link_local, AF_INET6, AF_INET6, first.interface("eth0").index)
+    index = first.interface("eth0").index
+    remote, local = talk(network, first, second, link_local, AF_INET6, AF_INET6, index)
+    assert (local.address, local.scope, remote.scope) == (link_local, index, index)
     talk(network, first, first, LOOPBACK4, AF_INET, AF_INET)
     talk(network, first, first, LOOPBACK6, AF_INET6, AF_INET6)
     mapped = MAPPED_PREFIX + station_address(2)

@@ -93,7 +93,7 @@ def _in_syn_sent(connection: Connection, segment: Segment, now_ns: int) -> None:
         ack = sender.una + ((segment.acknowledgment - sender.una + HALF) & MASK) - HALF
         if not sender.una < ack <= sender.nxt:
             if not flags & RST:
-                connection.layer.reset_for(connection.local, connection.remote, segment)
+                connection.layer.reset_for(connection.local, connection.remote, segment, connection.options.interface)
             return
         acceptable = True
         if connection.layer.setting("tcp_timestamps") and segment.stamp is not None:
@@ -185,7 +185,7 @@ def _process(connection: Connection, segment: Segment, now_ns: int) -> None:
     ack = una + ((segment.acknowledgment - una + HALF) & MASK) - HALF
     if connection.state is SYN_RECEIVED:
         if not una < ack <= sender.nxt:
-            connection.layer.reset_for(connection.local, connection.remote, segment)
+            connection.layer.reset_for(connection.local, connection.remote, segment, connection.options.interface)
             return
         sender.una = una = ack
         sender.window_sequence = sequence - 1

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from jefeos.errors import Errno
 
 from jefeos_net_inet.tcp.receiver import ACK_NONE
+from jefeos_net_inet.tcp.rto import LARGEST_NS
 from jefeos_net_inet.tcp.sequence import NEVER
 from jefeos_net_inet.tcp.states import FLUSHING, State
 from jefeos_net_inet.tcp.wire import ACK
@@ -111,11 +112,15 @@ def retransmission_timeout(connection: Connection, now_ns: int) -> None:
 
 
 def _probe(connection: Connection, now_ns: int) -> None:
-    """The peer's window is closed (RFC 9293, section 3.8.6.1). As long as it answers, this may go on for ever."""
+    """The peer's window is closed (RFC 9293, section 3.8.6.1). While it answers and we have a user, this goes on."""
     sender = connection.sender
     if sender.queue.end <= sender.nxt and sender.fin_at != sender.nxt:
         return
-    if not _gave_up(connection, sender.probes, _retries(connection), now_ns):
+    if connection.socket is None and sender.timeout.current_ns >= LARGEST_NS:
+        # Nobody waits for the data any more: a peer may not keep them here for ever by saying "later".
+        connection.layer.count("TCPAbortOnTimeout")
+        connection.abort(now_ns)
+    elif not _gave_up(connection, sender.probes, _retries(connection), now_ns):
         connection.layer.count("TCPWinProbe")
         sender.probe(now_ns)
 

@@ -21,6 +21,7 @@ from jefeos_net_inet.tcp import arrival
 from jefeos_net_inet.tcp.connection import IP_HEADER_BYTES, SMALLEST_MSS, Connection
 from jefeos_net_inet.tcp.info import connection_info, record_info, socket_info
 from jefeos_net_inet.tcp.listener import HalfOpen
+from jefeos_net_inet.tcp.network import is_link_local
 from jefeos_net_inet.tcp.pending import MOST_PENDING, Pending
 from jefeos_net_inet.tcp.ports import Ports
 from jefeos_net_inet.tcp.secrets import KEY_BYTES, Secrets
@@ -243,16 +244,17 @@ class TcpLayer:
             self.reset_for(key[0], key[1], segment)
             return
         socket = self._listener(key, interface)
+        link = interface if is_link_local(key[1]) else 0
         if socket is not None and socket.listener is not None and not flags & RST:
             if flags & (SYN | ACK | FIN) == SYN:
-                socket.listener.syn(key, segment, now_ns, least_sequence)
+                socket.listener.syn(key, segment, now_ns, least_sequence, link)
                 return
-            if flags & (SYN | ACK) == ACK and socket.listener.cookie(key, segment, now_ns):
+            if flags & (SYN | ACK) == ACK and socket.listener.cookie(key, segment, now_ns, link):
                 return
             if not flags & (ACK | SYN):
                 return
         if not flags & RST:
-            self.reset_for(key[0], key[1], segment)
+            self.reset_for(key[0], key[1], segment, link)
 
     def _listener(self, key: Key, interface: int) -> TcpSocket | None:
         local, remote, local_port, remote_port = key
@@ -274,7 +276,7 @@ class TcpLayer:
         self._answers += 1
         return self._answers <= ANSWERS_A_SECOND
 
-    def reset_for(self, local: Address, remote: Address, segment: Segment) -> None:
+    def reset_for(self, local: Address, remote: Address, segment: Segment, interface: int = 0) -> None:
         """Answer a segment that belongs to nothing with RST (RFC 9293, section 3.10.7.1)."""
         if segment.flags & RST:
             return
@@ -284,10 +286,16 @@ class TcpLayer:
         else:
             length = len(segment.payload) + bool(segment.flags & SYN) + bool(segment.flags & FIN)
             sequence, ack, flags = 0, (segment.sequence + length) & MASK, RST | ACK
-        self.send(local, remote, emit(segment.destination_port, segment.source_port, sequence, ack, flags, 0))
+        header = emit(segment.destination_port, segment.source_port, sequence, ack, flags, 0)
+        self.send(local, remote, header, interface=interface)
 
     def send(
-        self, local: Address, remote: Address, header: bytes, options: SocketOptions = _DEFAULT_OPTIONS
+        self,
+        local: Address,
+        remote: Address,
+        header: bytes,
+        options: SocketOptions = _DEFAULT_OPTIONS,
+        interface: int = 0,
     ) -> None:
         """A segment without data, of no connection."""
         self.segments_out += 1
@@ -295,9 +303,8 @@ class TcpLayer:
             hop_limit, traffic_class = options.ip_ttl, options.ip_tos
         else:
             hop_limit, traffic_class = options.ipv6_unicast_hops, options.ipv6_tclass
-        self.network.send(
-            local, remote, header, b"", 0, max(hop_limit, 0), max(traffic_class, 0), options.interface
-        )
+        interface = interface or options.interface
+        self.network.send(local, remote, header, b"", 0, max(hop_limit, 0), max(traffic_class, 0), interface)
 
     def icmp_error(
         self,

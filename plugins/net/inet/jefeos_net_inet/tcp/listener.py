@@ -48,8 +48,9 @@ class Listener:
         """Whether accept is far behind."""
         return len(self.ready) > self.backlog
 
-    def syn(self, key: Key, segment: Segment, now_ns: int, least_sequence: int | None) -> None:
-        """A request. ``least_sequence``: our number has to be beyond this (a TIME-WAIT was cut short)."""
+    def syn(self, key: Key, segment: Segment, now_ns: int, least_sequence: int | None, link: int) -> None:
+        """A request. ``least_sequence``: our number has to be beyond this (a TIME-WAIT was cut short). ``link``: the
+        interface of a link-local peer, or 0."""
         layer = self.layer
         local, remote, local_port, remote_port = key
         if local == remote and local_port == remote_port:
@@ -59,7 +60,7 @@ class Listener:
             layer.count("ListenDrops")
             return
         try:
-            path = layer.network.path(remote, local, self.socket.options.interface)
+            path = layer.network.path(remote, local, link or self.socket.options.interface)
         except KernelError:
             return
         ports = (local_port, remote_port)
@@ -68,13 +69,13 @@ class Listener:
             initial = layer.secrets.initial_sequence(local, remote, ports, now_ns)
             if least_sequence is not None and (initial - least_sequence) & MASK >= HALF:
                 initial = (least_sequence + 0xFFFF) & MASK
-            HalfOpen(self, key, path, segment, initial, now_ns)
+            HalfOpen(self, key, path, segment, initial, now_ns, link)
         elif layer.setting("tcp_syncookies"):
-            self._send_cookie(key, path, segment, now_ns)
+            self._send_cookie(key, path, segment, now_ns, link)
         else:
             layer.count("ListenDrops")
 
-    def _send_cookie(self, key: Key, path: Path, segment: Segment, now_ns: int) -> None:
+    def _send_cookie(self, key: Key, path: Path, segment: Segment, now_ns: int, link: int) -> None:
         layer = self.layer
         local, remote, local_port, remote_port = key
         mss = segment.options.mss if segment.options is not None and segment.options.mss else 536
@@ -84,9 +85,9 @@ class Listener:
         window = min(self.socket.options.so_rcvbuf // 2, 0xFFFF)
         options = emit_options(Options(mss=layer.mss_for(path, len(local), self.socket.options)))
         header = emit(local_port, remote_port, cookie, segment.sequence + 1, SYN | ACK, window, 0, options)
-        layer.send(local, remote, header)
+        layer.send(local, remote, header, self.socket.options, link)
 
-    def cookie(self, key: Key, segment: Segment, now_ns: int) -> bool:
+    def cookie(self, key: Key, segment: Segment, now_ns: int, link: int) -> bool:
         """An ACK of an unknown connection: is it the answer to a cookie? True if it was dealt with."""
         if now_ns - self._cookie_ns >= COOKIE_TIME_NS or self.is_full:
             return False
@@ -98,16 +99,16 @@ class Listener:
             layer.count("SyncookiesFailed")
             return False
         try:
-            path = layer.network.path(remote, local, self.socket.options.interface)
+            path = layer.network.path(remote, local, link or self.socket.options.interface)
         except KernelError:
             return True
         layer.count("SyncookiesRecv")
-        self.complete(key, path, initial, peer_initial, segment.window, Options(mss=mss), segment, now_ns)
+        self.complete(key, path, initial, peer_initial, segment.window, Options(mss=mss), segment, now_ns, link)
         return True
 
     def complete(
         self, key: Key, path: Path, initial: int, peer_initial: int, window: int, options: Options, segment: Segment,
-        now_ns: int, retries: int = 0, sent_ns: int = 0,
+        now_ns: int, link: int, retries: int = 0, sent_ns: int = 0,
     ) -> None:  # fmt: skip
         """The handshake is done: a connection with a socket, which then takes ``segment``."""
         layer = self.layer
@@ -115,7 +116,7 @@ class Listener:
         connection.sender.retries = retries
         if sent_ns:
             connection.sender.syn_sent(sent_ns)
-        child = self.socket.child(connection)
+        child = self.socket.child(connection, link)
         connection.arrive(segment, now_ns)
         if connection.state is not State.SYN_RECEIVED and not connection.is_over:
             self.ready.append(child)
@@ -135,17 +136,18 @@ class HalfOpen:
     """A handshake that waits for its last ACK: SYN-RECEIVED without buffers."""
 
     __slots__ = (
-        "initial", "key", "layer", "listener", "options", "path", "peer_initial", "retries", "sent_ns",
+        "initial", "key", "layer", "link", "listener", "options", "path", "peer_initial", "retries", "sent_ns",
         "timeout", "timer", "until_ns", "window",
     )  # fmt: skip
     state = State.SYN_RECEIVED
 
     def __init__(
-        self, listener: Listener, key: Key, path: Path, segment: Segment, initial: int, now_ns: int
+        self, listener: Listener, key: Key, path: Path, segment: Segment, initial: int, now_ns: int, link: int
     ) -> None:
         self.listener = listener
         self.layer: TcpLayer = listener.layer
         self.key = key
+        self.link = link
         self.path = path
         self.options = segment.options or Options(stamp=segment.stamp, echo=segment.echo)
         self.initial = initial
@@ -176,7 +178,7 @@ class HalfOpen:
         header = emit(
             local_port, remote_port, self.initial, self.peer_initial + 1, SYN | ACK, window, 0, emit_options(options)
         )
-        layer.send(local, remote, header, ours)
+        layer.send(local, remote, header, ours, self.link)
         self.until_ns = now_ns + self.timeout.current_ns
         layer.timers.arm(self, self.until_ns)
 
@@ -220,7 +222,7 @@ class HalfOpen:
         if not flags & ACK:
             return
         if segment.acknowledgment != (self.initial + 1) & MASK:
-            layer.reset_for(self.key[0], self.key[1], segment)
+            layer.reset_for(self.key[0], self.key[1], segment, self.link)
             return
         listener = self.listener
         patience_ns = listener.socket.options.tcp_defer_accept * 1_000_000_000
@@ -234,7 +236,7 @@ class HalfOpen:
         self.forget()
         listener.complete(
             self.key, self.path, self.initial, self.peer_initial, self.window, self.options, segment, now_ns,
-            self.retries, self.sent_ns,
+            self.link, self.retries, self.sent_ns,
         )  # fmt: skip
 
     def icmp(self, errno: int, hard: bool, now_ns: int) -> None:

@@ -70,3 +70,8 @@ class Network(Protocol):
 
     def schedule(self, at_ns: int) -> None:
         """Call `TcpLayer.run_timers` at that time (an earlier request that is still open may be dropped for it)."""
+
+
+def is_link_local(address: Address) -> bool:
+    """Whether only an interface makes it a place (RFC 4291, section 2.5.6)."""
+    return len(address) == 16 and address[0] == 0xFE and address[1] & 0xC0 == 0x80

@@ -29,6 +29,7 @@ from jefeos.net.socket import Data, Readiness, StreamSocket
 from jefeos_net_inet.tcp.connection import Connection
 from jefeos_net_inet.tcp.info import tcp_info
 from jefeos_net_inet.tcp.listener import Listener
+from jefeos_net_inet.tcp.network import is_link_local
 from jefeos_net_inet.tcp.states import SENDING, Event, State
 from jefeos_net_inet.tcp.timewait import TimeWait
 from jefeos_net_inet.tcp.tuning import DEFAULT_HOPS, KEPT, options_from, set_option
@@ -72,7 +73,8 @@ class TcpSocket(StreamSocket):
     def _outer(self, address: Address, port: int) -> SocketAddress:
         if self.family == AF_INET6 and len(address) == 4:
             address = MAPPED_PREFIX + address
-        return SocketAddress(address or self._wildcard, port)
+        scope = self.options.interface if is_link_local(address) else 0
+        return SocketAddress(address or self._wildcard, port, scope)
 
     def _inner(self, address: Address) -> Address:
         """On the wire: ``b""`` for any of both families."""
@@ -162,10 +164,11 @@ class TcpSocket(StreamSocket):
             raise KernelError(Errno.EINVAL)
         return self.listener.ready.popleft() if self.listener.ready else None
 
-    def child(self, connection: Connection) -> TcpSocket:
-        """The socket of a connection that this one accepts."""
+    def child(self, connection: Connection, link: int) -> TcpSocket:
+        """The socket of a connection that this one accepts; ``link`` is the interface of a link-local peer, or 0."""
         child = TcpSocket(self.layer, self.family)
         child.options = connection.options = evolve(self.options)
+        child.options.interface = link or self.options.interface
         child.attach(connection)
         return child
 
