@@ -252,3 +252,22 @@ def test_twenty_thousand_files(
         assert tree_in(folder) == tree
     with ours(image, writable=False) as here:
         assert here.tree() == tree
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("cluster_bytes", CLUSTERS)
+@pytest.mark.parametrize("maker", ["make_image", "make_foreign"])
+def test_twenty_thousand_files_of_ntfs_3g(
+    request: pytest.FixtureRequest, maker: str, cluster_bytes: int, ntfs_3g: Mount
+) -> None:
+    """The other way: they write, we read, to the byte, name and time."""
+    image: Path = request.getfixturevalue(maker)(1800 * MIB, cluster_bytes)
+    with ntfs_3g(image) as folder:
+        their_work(folder, cluster_bytes, 20_000)
+        tree = tree_in(folder)
+        times = times_in(folder, sorted(tree))
+    assert fsck(image) == []
+    with ours(image, writable=False) as here:
+        assert here.tree() == tree
+        assert our_times(here, sorted(tree)) == times
