@@ -44,6 +44,7 @@ class JefeInode(Inode):
     fs: JefeFilesystem
 
     def __init__(self, fs: JefeFilesystem, own_ino: int, fields: tuple[int, ...]) -> None:
+        # Instead of the initialiser of the base, which would ask for the time: this is on the path of every stat.
         self.fs = fs
         self.own_ino = own_ino
         self.ino = own_ino | fs.ino_bits
@@ -72,7 +73,7 @@ class JefeInode(Inode):
 
     def set_attributes(self, *, mode: int | None = None, uid: int | None = None, gid: int | None = None,
                        atime_ns: int | None = None, mtime_ns: int | None = None) -> None:
-        self.fs.begin(0)
+        self.fs.begin(0, reserve=self.fs.store.reserve // 2)
         super().set_attributes(mode=mode, uid=uid, gid=gid, atime_ns=atime_ns, mtime_ns=mtime_ns)
         self.changed()
 

@@ -114,10 +114,19 @@ class RegularInode(JefeInode):
         if before or after:
             data = self._whole_blocks(first, stop, before, after, data)
         if first >= self._size_blocks:
-            self.block_count += self.extents.write_new(first, data, at_end=True)
-        elif not self.extents.write_in_place(first, data):
-            self.block_count += self.extents.write_new(first, data)
+            self._count(self.extents.write_new(first, data, at_end=True))
+        else:
+            self._rewrite(first, data)
         self.changed()
+
+    def _count(self, blocks: int) -> None:
+        """There are so many blocks more; the inode has to say so even if what comes next fails."""
+        self.block_count += blocks
+        self.changed()
+
+    def _rewrite(self, block: int, data: bytes) -> None:
+        if not self.extents.write_in_place(block, data):
+            self._count(self.extents.write_new(block, data))
 
     def _whole_blocks(self, first: int, stop: int, before: int, after: int, data: bytes) -> bytes:
         """``data`` with what lies before and after it in its first and last block."""
@@ -139,7 +148,7 @@ class RegularInode(JefeInode):
             return
         data = self._inline()
         if data.rstrip(b"\0"):
-            self.block_count += self.extents.write_new(0, data.ljust(self.fs.block_size, b"\0"))
+            self._count(self.extents.write_new(0, data.ljust(self.fs.block_size, b"\0")))
             with self.fs.store.changing:
                 self.fs.tree.remove(item_key(self.own_ino, INLINE))
 
@@ -172,10 +181,6 @@ class RegularInode(JefeInode):
             keep += 1
         self._release_from(keep)
 
-    def _rewrite(self, block: int, data: bytes) -> None:
-        if not self.extents.write_in_place(block, data):
-            self.block_count += self.extents.write_new(block, data)
-
     def _release_from(self, block: int) -> None:
         """Let go of all blocks from ``block`` on, the last ones first."""
         store = self.fs.store
@@ -189,8 +194,7 @@ class RegularInode(JefeInode):
                 if before is None or before.end <= block:
                     break
                 runs.append(before)
-            self.block_count -= self.extents.clear(max(runs[-1].start, block), last.end)
-            self.changed()
+            self._count(-self.extents.clear(max(runs[-1].start, block), last.end))
             if len(runs) > EXTENTS_AT_ONCE:
                 self.size = min(self.size, runs[-1].start * self.fs.block_size)
                 self.fs.begin(store.blocks_for(2), reserve=store.reserve // 4)
@@ -226,7 +230,7 @@ class RegularInode(JefeInode):
             if at_end:
                 stop = -(-end // block)
             if first < stop:
-                self.block_count -= self.extents.clear(first, stop)
+                self._count(-self.extents.clear(first, stop))
             edges = {start // block: None} if start % block else {}
             if end % block and not at_end:
                 edges[end // block] = None

@@ -285,3 +285,36 @@ def test_rot_in_the_middle_of_a_change_ends_writing() -> None:
     require_clean(image)
     left = mount(image).tree()
     assert left.items() <= tree.items()
+
+
+class Refusing(MemoryImage):
+    """Takes no large writes, which go past the cache: they fail at once, and not in the commit."""
+
+    refuses = False
+
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        if self.refuses and len(data) >= 128 << 10:
+            raise KernelError(Errno.EIO)
+        super().write(offset, data)
+
+
+def test_a_write_that_fails_after_the_file_left_the_tree() -> None:
+    image = Refusing(new_image().data)
+    here = mount(image)
+    here.put(b"/f", b"inline")
+    image.refuses = True
+    assert errno_of(lambda: here.write(b"/f", 100_000, b"x" * 200_000)) == Errno.EIO
+    image.refuses = False
+    assert here.get(b"/f") == b"inline"
+    here.unmount()
+    require_clean(image)
+    assert mount(image).get(b"/f") == b"inline"
+
+
+def test_attributes_change_on_a_full_volume() -> None:
+    here = mount(new_image(1 << 20))
+    count = 0
+    while errno_of(lambda: here.put(b"/%d" % count, b"x" * 3000)) is None:  # noqa: B023
+        count += 1
+    here.vfs.chmod(here.actor, b"/0", 0o600)
+    assert here.vfs.stat(here.actor, b"/0").mode & 0o777 == 0o600
