@@ -31,6 +31,8 @@ CLUSTERS = (512, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
 SHORT = [("make_image", 4096), ("make_foreign", 512), ("make_foreign", 65536)]
 SAMPLE = 10
 MOST_BY_PATH = 300
+DEEPEST = 100
+"""A path of the host has at most 4,096 bytes."""
 ImageMaker = Callable[..., Path]
 Mount = Callable[[Path], AbstractContextManager[Path]]
 Tool = Callable[..., str]
@@ -151,7 +153,8 @@ def their_work(folder: Path, seed: int, count: int) -> None:
     for number in range(count):
         kind = dice.random()
         if kind < 0.1:
-            folders.append(dice.choice(folders[-8:]) / f"Ordner {number} äöü")
+            above = dice.choice(folders[-8:])
+            folders.append((above if len(above.parts) < DEEPEST else folder) / f"Ordner {number} äöü")
             folders[-1].mkdir()
         elif kind < 0.6 or not files:
             files.append(dice.choice(folders) / f"{'x' * dice.randrange(80)} file {number} ☃😀")
