@@ -139,18 +139,24 @@ class Host:
         return self.layer.open(family)
 
     def listen(self, port: int = 80, backlog: int = 128, **options: Any) -> Any:
-        socket = self.socket()
-        for name, value in options.items():
-            socket.set_option(name, value)
-        socket.bind(SocketAddress(b"", port))
-        socket.listen(backlog)
-        return socket
+        def begin(socket: Any) -> None:
+            socket.bind(SocketAddress(b"", port))
+            socket.listen(backlog)
+
+        return self._opened(begin, options)
 
     def connect(self, host: Host, port: int = 80, **options: Any) -> Any:
+        return self._opened(lambda socket: socket.connect(SocketAddress(host.address, port)), options)
+
+    def _opened(self, begin: Callable[[Any], object], options: dict[str, Any]) -> Any:
         socket = self.socket()
         for name, value in options.items():
             socket.set_option(name, value)
-        socket.connect(SocketAddress(host.address, port))
+        try:
+            begin(socket)
+        except KernelError:
+            socket.close()
+            raise
         return socket
 
 
