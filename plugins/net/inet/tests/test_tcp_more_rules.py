@@ -295,6 +295,17 @@ def test_path_mtu_discovery_sends_smaller_segments_without_slowing_down() -> Non
     assert socket.get_option("tcp_maxseg") == 960
 
 
+def test_a_path_that_narrowed_unheard_is_looked_at_after_a_timeout() -> None:
+    script = plain()
+    socket = script.connected("mss 1460", win=60_000)
+    script.host.mtu = 1000
+    socket.send(bytes(1460))
+    script.sends()
+    assert script.host.too_long == 1
+    script.passes(0.25)
+    script.sends(". 1:961(960) ack 1")
+
+
 def test_icmp_errors_end_only_a_handshake() -> None:
     script = plain()
     socket = script.connecting()

@@ -104,6 +104,7 @@ def retransmission_timeout(connection: Connection, now_ns: int) -> None:
     if _gave_up(connection, sender.retries, _retries(connection), now_ns):
         return
     connection.layer.count("TCPTimeouts")
+    connection.path_changed()  # another connection may have learned of a smaller MTU, or the route is another one
     sender.timeout.back_off()
     sender.recovery.timed_out(now_ns, connection.stamp_clock(now_ns) if connection.stamps else None)
     if not sender.send_again(sender.una, sender.nxt, now_ns):

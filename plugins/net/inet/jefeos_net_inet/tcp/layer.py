@@ -328,8 +328,9 @@ class TcpLayer:
             if (sequence - sender.una) & MASK > sender.limit - sender.una:
                 self.count("OutOfWindowIcmps")
             elif mtu:
+                before = sender.segment_bytes
                 thing.path_changed()
-                if sender.nxt > sender.una and thing.receiver is not None:
+                if sender.nxt > sender.una and sender.segment_bytes < before:
                     sender.send_again(sender.una, sender.nxt, now_ns)
             else:
                 thing.icmp(errno, hard, now_ns)
