@@ -65,8 +65,16 @@ class JefeFilesystem(Filesystem):
         if writable:
             store.before_commit = self.write_inodes
             store.owed_blocks = self._owed_blocks
+            self._finish_what_was_begun()
+
+    def _finish_what_was_begun(self) -> None:
+        """Files without names and dying snapshots go. What is broken in them is no reason not to read the rest."""
+        try:
             self._delete_orphans()
-            store.snapshots.finish_deletions()
+            self.store.snapshots.finish_deletions()
+        except KernelError as error:
+            if error.errno != Errno.ENOSPC:  # that may be otherwise the next time
+                self.read_only, self.read_only_reason = True, str(error)
 
     @property
     def root(self) -> Directory:

@@ -67,7 +67,7 @@ class JefeFormat(VolumeFormat):
             return JefeFilesystem(store, writable=False, page_cache=page_cache, clock=clock,
                                   snapshot=store.snapshots.find(snapshot))
         fs = JefeFilesystem(store, writable=writable, page_cache=page_cache, clock=clock)
-        fs.read_only_reason = reason
+        fs.read_only_reason = fs.read_only_reason or reason
         return fs
 
     def make(self, volume: BufferCache, options: FormatOptions, clock: Clock, progress: Progress = no_progress) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from jefeos_fs_jefefs.space import Space
 
 Pointer = tuple[int, int, int]
-CACHED_NODES: Final = 8192
+CACHED_NODES: Final = 4096
 DECODE_WHEN_ASKED: Final = 4
 LEAF_OVERHEAD: Final = 4
 INNER_OVERHEAD: Final = 2 + POINTER.size

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,4 +93,22 @@ def test_programs_of_the_host_on_it(image: Path, disk: Disk) -> None:
     assert lines[3].startswith("sparse regular file 644 0:0 1 1073741824 ")
     assert lines[4:] == ["end", "4"]
     assert b"Operation not permitted" in done.stderr or b"Permission denied" in done.stderr
+    assert "clean" in disk("fsck", image)
+
+
+@pytest.mark.peer
+def test_a_distribution_lives_on_it(image: Path, disk: Disk, tmp_path: Path) -> None:
+    """Alpine's files are copied there; it is the root of a system, which makes a snapshot of itself."""
+    folder = Path(os.environ.get("JEFEOS_TEST_DATA") or Path(__file__).parents[5] / "shared" / "data")
+    archive = folder / "alpine-minirootfs-3.20.3-x86_64.tar.gz"
+    if not archive.is_file():
+        pytest.skip(f"needs {archive.name} in ../shared/data or JEFEOS_TEST_DATA")
+    with tarfile.open(archive) as tar:
+        tar.extractall(tmp_path / "alpine", filter="tar")
+    disk("cp", "-r", f"{tmp_path}/alpine/.", f"{image}:/")
+    script = "mkdir /.snapshots/new && rm -r /etc/apk; ls /.snapshots/new/etc/apk && cat /etc/alpine-release"
+    with jefeos.boot(root=f"{image}:rw", ram="128M") as system:
+        done = system.run(["/bin/sh", "-c", script], timeout=60)
+    assert done.stdout.decode().split()[-1] == "3.20.3"
+    assert b"world" in done.stdout
     assert "clean" in disk("fsck", image)

@@ -16,6 +16,7 @@ from jefeos.testing.mounted import Mounted
 from jefeos.testing.operations import Abilities
 from jefeos.testing.suites import errno_of
 from jefeos.testing.volumes import MemoryImage, TestClock, image_volume, memory_volume, new_page_cache
+from jefeos_fs_jefefs.directory import orphan_key
 from jefeos_fs_jefefs.filesystem import JefeFilesystem
 from jefeos_fs_jefefs.layout import BLOCK_BYTES_ALLOWED, EXTENT, INLINE, INODE, INODE_VALUE, item_key
 from jefeos_fs_jefefs.space import Space
@@ -318,3 +319,18 @@ def test_attributes_change_on_a_full_volume() -> None:
         count += 1
     here.vfs.chmod(here.actor, b"/0", 0o600)
     assert here.vfs.stat(here.actor, b"/0").mode & 0o777 == 0o600
+
+
+def test_what_cannot_be_finished_makes_it_read_only() -> None:
+    image = new_image(2 << 20)
+    here = mount(image)
+    here.put(b"/f", b"contents")
+    here.unmount()
+    filesystem = open_image(image)
+    with filesystem.store.changing:
+        filesystem.tree.put(orphan_key(2), b"")  # which has a name
+    filesystem.store.commit()
+    here = mount(image)
+    assert here.filesystem.read_only
+    assert "noted as an orphan" in here.filesystem.read_only_reason
+    assert here.get(b"/f") == b"contents"
