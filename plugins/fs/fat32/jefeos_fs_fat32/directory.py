@@ -21,7 +21,7 @@ from jefeos.vfs.inode import DirEntry, Inode
 
 from jefeos_fs_fat32 import names
 from jefeos_fs_fat32.inode import Entry, FatInode
-from jefeos_fs_fat32.layout import IS_ARCHIVE, IS_DIRECTORY, SLOT_BYTES, Slot
+from jefeos_fs_fat32.layout import ATTRIBUTES, IS_ARCHIVE, IS_DIRECTORY, SLOT_BYTES, Slot
 from jefeos_fs_fat32.slots import DOT, DOT_DOT, scan, set_cluster
 from jefeos_fs_fat32.slotspace import ROOT, Place, SlotSpace
 
@@ -72,7 +72,7 @@ class FatDirectory(FatInode):
     def _index(self, text: str, short: bytes, first: int, slot: int) -> Entry | None:
         """Add an entry to the index; None (it is not shown) if its names are others' already."""
         slots = self.slots
-        is_directory = bool(slots.data[slot * SLOT_BYTES + 11] & IS_DIRECTORY)
+        is_directory = bool(slots.data[slot * SLOT_BYTES + ATTRIBUTES] & IS_DIRECTORY)
         slots.shorts.add(short)
         short_key = names.fold(names.short_text(short))
         text = _showable(text if self.fs.long_names else names.short_text(short).lower())

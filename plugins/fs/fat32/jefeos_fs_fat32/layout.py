@@ -164,17 +164,12 @@ class Slot(Struct):
     size_bytes: int = u32()
 
 
-class LongSlot(Struct):
-    """One of the entries ahead of a `Slot` that hold its long name, the last part first."""
-
-    order: int = u8()
-    name1: bytes = raw(10)
-    attributes: int = u8(Attribute.LONG_NAME)
-    kind: int = u8()
-    checksum: int = u8()
-    name2: bytes = raw(12)
-    cluster_low: int = u16()
-    name3: bytes = raw(4)
+#: One of the entries ahead of a `Slot` that hold its long name, the last part first: byte 0 is its number, 11 the
+#: attribute `LONG_NAME`, 13 the checksum of the short name, and these hold characters (UTF-16); the others are zero.
+LONG_PARTS: Final = (slice(1, 11), slice(14, 26), slice(28, 32))
+LONG_CHECKSUM: Final = 13
+ATTRIBUTES: Final = 11
+"""Where a slot of either kind has its attributes."""
 
 
 class BootSector1216(Struct):

@@ -22,6 +22,7 @@ from jefeos.errors import Errno, KernelError
 from jefeos_fs_fat32.layout import (
     KANJI_E5,
     LAST_LONG_SLOT,
+    LONG_PARTS,
     NAME_UNITS,
     UNITS_A_SLOT,
     Attribute,
@@ -32,7 +33,6 @@ CODE_PAGE: Final = "cp437"
 ENCODING: Final = "utf-16-le"
 FORBIDDEN: Final = frozenset('*?<>|":/\\') | {chr(code) for code in range(32)}
 """In no name at all (the limits of Windows, and of Linux's vfat)."""
-SHORT_ONLY_FORBIDDEN: Final = frozenset("+,;=[]")
 _SHORT_CHARACTERS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'()-@^_`{}~")
 PLAIN_TAILS: Final = 4
 """After ~1 to ~4 the name's own sum goes into the short name, so that a folder of like names stays quick."""
@@ -184,7 +184,8 @@ def long_slots(text: str, short: bytes) -> bytes:
 
 def units_of(slot: bytes) -> bytes:
     """The part of a name that a long slot holds."""
-    return slot[1:11] + slot[14:26] + slot[28:32]
+    one, two, three = LONG_PARTS
+    return slot[one] + slot[two] + slot[three]
 
 
 def join_units(units: bytes) -> str:

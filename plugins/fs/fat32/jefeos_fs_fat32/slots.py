@@ -16,9 +16,11 @@ from attrs import define, field
 
 from jefeos_fs_fat32 import names
 from jefeos_fs_fat32.layout import (
+    ATTRIBUTES,
     END_OF_DIRECTORY,
     FREE_SLOT,
     LAST_LONG_SLOT,
+    LONG_CHECKSUM,
     LONG_ORDER_MASK,
     NAME_UNITS,
     SLOT_BYTES,
@@ -68,7 +70,8 @@ def scan(data: bytes | bytearray) -> Scan:
     """Long slots seen so far that wait for their short one."""
     expected = total = 0
     slot = -1
-    for slot, (first_byte, attributes) in enumerate(zip(data[::SLOT_BYTES], data[11::SLOT_BYTES], strict=False)):
+    heads = zip(data[::SLOT_BYTES], data[ATTRIBUTES::SLOT_BYTES], strict=False)
+    for slot, (first_byte, attributes) in enumerate(heads):
         if first_byte == END_OF_DIRECTORY:
             break
         if first_byte == FREE_SLOT:
@@ -78,7 +81,7 @@ def scan(data: bytes | bytearray) -> Scan:
             continue
         if attributes & _LONG_MASK == _LONG:
             order = first_byte & LONG_ORDER_MASK
-            check = data[slot * SLOT_BYTES + 13]
+            check = data[slot * SLOT_BYTES + LONG_CHECKSUM]
             if first_byte & LAST_LONG_SLOT:
                 orphans += pending
                 pending, expected, total = [slot], order, check

@@ -38,7 +38,6 @@ MASK_32: Final = 0x0FFFFFFF
 TRIES: Final = 64
 """Free runs that are looked at for one that holds all, before several are taken."""
 
-FREE: Final = 0
 #: By bits: the mark of a bad cluster, the first of the marks of an end, and the end that we write.
 BAD: Final = {12: 0xFF7, 16: 0xFFF7, 32: 0x0FFFFFF7}
 END: Final = {12: 0xFFF, 16: 0xFFFF, 32: 0x0FFFFFFF}

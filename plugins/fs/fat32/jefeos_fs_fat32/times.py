@@ -63,9 +63,3 @@ def cut_access_time(time_ns: int) -> int:
     """What a file keeps of an access time."""
     time_ns = min(max(time_ns, FIRST_NS), LAST_NS)
     return time_ns - time_ns % (DAY_S * SECOND_NS)
-
-
-def cut_create_time(time_ns: int) -> int:
-    """What a file keeps of the time it was made."""
-    time_ns = min(max(time_ns, FIRST_NS), LAST_NS)
-    return time_ns - time_ns % HUNDREDTH_NS
