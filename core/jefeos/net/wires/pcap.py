@@ -41,7 +41,7 @@ class PcapTee(Port):
         return self._port.takes_segments
 
     @property
-    def accepts_segments(self) -> bool:  # type: ignore[override]
+    def accepts_segments(self) -> bool:
         """What the card takes, the wire behind has to know."""
         return self._port.accepts_segments
 
