@@ -30,7 +30,8 @@ from jefeos_fs_ntfs.layout import (
     AttributeType,
 )
 from jefeos_fs_ntfs.record import attributes_offset
-from jefeos_fs_ntfs.runs import Run, add_run, cut_runs, decode_runs, encode_runs
+from jefeos_fs_ntfs.runlist import ExtentPacker, RunList
+from jefeos_fs_ntfs.runs import Run, decode_runs
 
 if TYPE_CHECKING:
     from jefeos_fs_ntfs.entry import Entry
@@ -42,13 +43,12 @@ ENCRYPTED: Final = int(AttributeFlags.ENCRYPTED)
 ZEROS_AT_ONCE: Final = 1 << 20
 COMES_BACK_BYTES: Final = 400
 """Contents that are cut to this size go back into the record, if there is room."""
-PAIR_BYTES_MAX: Final = 17
 AHEAD_BYTES_MOST: Final = 1 << 20
 AHEAD_FREE_SHARE: Final = 16
 """Clusters are taken ahead only while there are so many times more free ones."""
 
 
-class Stream:
+class Stream(RunList):
     """One attribute of a file. Offsets and sizes in bytes, unless named otherwise."""
 
     def __init__(self, entry: Entry, kind: int, name: str = "", *, first_extent_only: bool = False) -> None:
@@ -77,13 +77,8 @@ class Stream:
         first = extents[0]
         self.flags = first.flags
         self.resident = first.resident
-        self.runs: list[Run] = []
-        self.starts: list[int] = []
-        """The first VCN of each run."""
-        self.clusters = 0
-        """How many the runs cover, holes included."""
-        self.holes = 0
-        """How many of them are in holes."""
+        self.clear()
+        self._packer = ExtentPacker()
         self.unit_clusters = 0
         self._ahead = 0
         """Clusters behind the end that were taken for what is yet to come."""
@@ -102,7 +97,7 @@ class Stream:
         if extent.lowest_vcn != self.clusters:
             raise CorruptError(f"{self}: an extent begins at cluster {extent.lowest_vcn}, not {self.clusters}")
         for lcn, length in decode_runs(extent.pairs, self.volume.geometry.clusters, extent.clusters):
-            self._append(lcn, length)
+            self.append(lcn, length)
 
     def load_further_extents(self) -> None:
         """Of $MFT's data, whose extension records lie in the extents before them."""
@@ -113,20 +108,6 @@ class Stream:
                     if attribute.type == self.kind and not attribute.name and attribute.extent.lowest_vcn == \
                             line.lowest_vcn:
                         self._append_extent(attribute)
-
-    def _append(self, lcn: int, length: int) -> None:
-        before = len(self.runs)
-        add_run(self.runs, lcn, length)
-        if len(self.runs) != before:
-            self.starts.append(self.clusters)
-        self.clusters += length
-        if lcn == NO_CLUSTER:
-            self.holes += length
-
-    def _set_runs(self, runs: list[Run]) -> None:
-        self.runs, self.starts, self.clusters, self.holes = [], [], 0, 0
-        for lcn, length in runs:
-            self._append(lcn, length)
 
     # -- where things are --
 
@@ -250,14 +231,12 @@ class Stream:
         if size < self.data_size:
             if size <= COMES_BACK_BYTES and self._make_resident(size):
                 return
-            kept, cut = cut_runs(self.runs, -(-size // self.cluster_bytes))
-            self.volume.clusters.release(cut)
-            self._set_runs(kept)
+            self.volume.clusters.release(self.cut(-(-size // self.cluster_bytes)))
             self.initialized_size = min(self.initialized_size, size)
         else:
             missing = -(-size // self.cluster_bytes) - self.clusters
             if missing > 0:
-                self._append(NO_CLUSTER, missing)
+                self.append(NO_CLUSTER, missing)
         self.data_size = size
         self.store()
 
@@ -290,10 +269,8 @@ class Stream:
             return
         self._zero(offset, min(first * self.cluster_bytes, self.initialized_size))
         self._zero(last * self.cluster_bytes, min(end, self.initialized_size))
-        head, rest = cut_runs(self.runs, first)
-        middle, tail = cut_runs(rest, last - first)
-        self.volume.clusters.release(middle)
-        self._set_runs([*head, (NO_CLUSTER, last - first), *tail])
+        self.volume.clusters.release(self.part(first, last))
+        self.replace(first, last, [(NO_CLUSTER, last - first)])
         self.store()
 
     def extend_allocation(self, size: int, *, for_mft: bool = False) -> None:
@@ -304,7 +281,7 @@ class Stream:
         missing = -(-size // self.cluster_bytes) - self.clusters
         if missing > 0:
             for lcn, length in self.volume.clusters.allocate(missing, self._goal(self.clusters), for_mft=for_mft):
-                self._append(lcn, length)
+                self.append(lcn, length)
 
     def set_sizes(self, size: int) -> None:
         """All of ``size`` bytes are valid now; to the record."""
@@ -315,7 +292,7 @@ class Stream:
         """The attribute is going to be removed."""
         self.volume.transaction.on_failure(self.entry.forget)
         self.volume.clusters.release(self.runs)
-        self._set_runs([])
+        self.set_runs([])
 
     def _begin_change(self, *, expand: bool = True) -> None:
         self.volume.transaction.on_failure(self.entry.forget)
@@ -342,10 +319,10 @@ class Stream:
                     offset += len(piece)
             self.volume.clusters.release(old)
             self.unit_clusters = 0
-            self._set_runs(new)
+            self.set_runs(new)
             missing = -(-size // self.cluster_bytes) - self.clusters
             if missing > 0:
-                self._append(NO_CLUSTER, missing)
+                self.append(NO_CLUSTER, missing)
             self.initialized_size = valid
             self.store()
         self.flags &= ~COMPRESSED
@@ -356,10 +333,10 @@ class Stream:
             self._fill_holes(first, min(last, self.clusters), offset, end)
         if last > self.clusters:
             if first > self.clusters:
-                self._append(NO_CLUSTER, first - self.clusters)
+                self.append(NO_CLUSTER, first - self.clusters)
             ahead = self._worth_taking(last - self.clusters) if first <= self.clusters else 0
             for lcn, length in self.volume.clusters.allocate(last + ahead - self.clusters, self._goal(self.clusters)):
-                self._append(lcn, length)
+                self.append(lcn, length)
             self._ahead += ahead
 
     def _worth_taking(self, missing: int) -> int:
@@ -378,14 +355,11 @@ class Stream:
         self._ahead = 0
         if excess > 0:
             self.volume.transaction.on_failure(self.entry.forget)
-            kept, cut = cut_runs(self.runs, self.clusters - excess)
-            self.volume.clusters.release(cut)
-            self._set_runs(kept)
+            self.volume.clusters.release(self.cut(self.clusters - excess))
             self.store()
 
     def _fill_holes(self, first: int, last: int, offset: int, end: int) -> None:
-        head, rest = cut_runs(self.runs, first)
-        middle, tail = cut_runs(rest, last - first)
+        middle = self.part(first, last)
         if all(lcn != NO_CLUSTER for lcn, _ in middle):
             return
         filled: list[Run] = []
@@ -393,14 +367,14 @@ class Stream:
         vcn = first
         for lcn, length in middle:
             if lcn == NO_CLUSTER:
-                previous = (filled or head or [(NO_CLUSTER, 0)])[-1]
+                previous = (filled or self.part(vcn - 1, vcn) or [(NO_CLUSTER, 0)])[-1]
                 goal = previous[0] + previous[1] if previous[0] >= 0 else -1
                 filled += self.volume.clusters.allocate(length, goal)
                 new.append((vcn * self.cluster_bytes, (vcn + length) * self.cluster_bytes))
             else:
                 filled.append((lcn, length))
             vcn += length
-        self._set_runs([*head, *filled, *tail])
+        self.replace(first, last, filled)
         for start, stop in new:
             stop = min(stop, self.initialized_size)
             self._zero(start, min(offset, stop))
@@ -452,7 +426,7 @@ class Stream:
         runs = self.volume.clusters.allocate(-(-len(value) // self.cluster_bytes)) if value else []
         self.resident = False
         self.flags &= ~COMPRESSED
-        self._set_runs(runs)
+        self.set_runs(runs)
         if value:
             self.overwrite(0, value)
         self.store(settle=settle)
@@ -477,7 +451,9 @@ class Stream:
             flags |= SPARSE
         self.flags = flags
         existing = self.entry.extents(self.kind, self.name)
-        chunks = self._chunks()
+        record_bytes = self.volume.geometry.record_bytes
+        most = record_bytes - attributes_offset(record_bytes) - NON_RESIDENT_PAIRS_OFFSET - 32 - 2 * len(self.name)
+        chunks = self._packer.pack(self, most)
         for index, (lowest, highest, pairs) in enumerate(chunks):
             first = not index
             new = make_non_resident(
@@ -498,31 +474,6 @@ class Stream:
             self.entry.remove(attribute)
         if settle:
             self.entry.settle()
-
-    def _chunks(self) -> list[tuple[int, int, bytes]]:
-        """Lowest VCN, highest VCN and mapping pairs of each extent."""
-        pairs = encode_runs(self.runs)
-        record_bytes = self.volume.geometry.record_bytes
-        most = record_bytes - attributes_offset(record_bytes) - NON_RESIDENT_PAIRS_OFFSET - 32 - 2 * len(self.name)
-        if len(pairs) <= most:
-            return [(0, self.clusters - 1, pairs)]
-        chunks = []
-        begin, size = 0, 1
-        previous = 0
-        for index, (lcn, length) in enumerate(self.runs):
-            bits = (lcn - previous).bit_length() if lcn != NO_CLUSTER else -8
-            need = 3 + bits // 8 + length.bit_length() // 8
-            previous = lcn if lcn != NO_CLUSTER else previous
-            if size + need > most - PAIR_BYTES_MAX:
-                chunks.append(self._chunk(begin, index))
-                begin, size = index, PAIR_BYTES_MAX
-            size += need
-        chunks.append(self._chunk(begin, len(self.runs)))
-        return chunks
-
-    def _chunk(self, begin: int, end: int) -> tuple[int, int, bytes]:
-        highest = self.starts[end] - 1 if end < len(self.runs) else self.clusters - 1
-        return self.starts[begin], highest, encode_runs(self.runs[begin:end])
 
     def __str__(self) -> str:
         return f"MFT record {self.entry.number}: {type_name(self.kind)}{':' + self.name if self.name else ''}"

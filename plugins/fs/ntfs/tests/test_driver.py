@@ -144,12 +144,12 @@ def test_a_file_in_thousands_of_pieces(make_image: ImageMaker, tool: Tool, clust
     image = make_image(32 * MIB, cluster_bytes=cluster_bytes)
     dice = random.Random(7)
     with ours(image) as here:
-        data = dice.randbytes(3000 * cluster_bytes)
+        data = bytearray(dice.randbytes(3000 * cluster_bytes))
         here.put(b"/pieces", data)
         inode = here.vfs.resolve(here.actor, b"/pieces").inode
         for index in dice.sample(range(1500), 1400):
             inode.allocate(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 2 * index * cluster_bytes, cluster_bytes)
-            data = data[: 2 * index * cluster_bytes] + bytes(cluster_bytes) + data[(2 * index + 1) * cluster_bytes :]
+            data[2 * index * cluster_bytes : (2 * index + 1) * cluster_bytes] = bytes(cluster_bytes)
         entry = inode.entry
         assert entry.listed
         assert len(entry.extents(AttributeType.DATA)) > 4

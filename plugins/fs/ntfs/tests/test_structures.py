@@ -13,6 +13,7 @@ from jefeos_fs_ntfs.boot import parse_geometry
 from jefeos_fs_ntfs.layout import FILE_MAGIC, NO_CLUSTER, AttributeType, BootSector
 from jefeos_fs_ntfs.names import Collator, from_bytes, to_bytes
 from jefeos_fs_ntfs.record import MftRecord, apply_fixups, protect
+from jefeos_fs_ntfs.runlist import ExtentPacker, RunList
 from jefeos_fs_ntfs.runs import add_run, cut_runs, decode_runs, encode_runs
 
 
@@ -115,6 +116,45 @@ def test_runs_come_back(seed: int) -> None:
     for cut in range(len(pairs) - 1):
         with pytest.raises(CorruptError):
             decode_runs(pairs[:cut], 1 << 50, total)
+
+
+def clusters_of(runs: list[tuple[int, int]]) -> list[int]:
+    """One number for each cluster."""
+    return [lcn + step if lcn >= 0 else NO_CLUSTER for lcn, length in runs for step in range(length)]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_run_lists_against_plain_lists(seed: int) -> None:
+    dice, found, model, packer = random.Random(seed), RunList(), [], ExtentPacker()
+    for _ in range(60):
+        chance = dice.random()
+        if chance < 0.4 or not model:
+            lcn, length = dice.choice((NO_CLUSTER, dice.randrange(5000))), dice.randrange(1, 9)
+            found.append(lcn, length)
+            model += clusters_of([(lcn, length)])
+        elif chance < 0.5:
+            keep = dice.randrange(len(model) + 1)
+            assert clusters_of(found.cut(keep)) == model[keep:]
+            del model[keep:]
+        else:
+            first = dice.randrange(len(model))
+            last = dice.randrange(first + 1, len(model) + 1)
+            assert clusters_of(found.part(first, last)) == model[first:last]
+            new, left = [], last - first
+            while left:
+                length = dice.randrange(1, left + 1)
+                new.append((dice.choice((NO_CLUSTER, dice.randrange(5000))), length))
+                left -= length
+            found.replace(first, last, new)
+            model[first:last] = clusters_of(new)
+        assert clusters_of(found.runs) == model
+        assert (found.clusters, found.holes) == (len(model), model.count(NO_CLUSTER))
+        packed, covered = [], 0
+        for lowest, highest, pairs in packer.pack(found, 40):
+            assert lowest == covered and len(pairs) <= 40
+            packed += clusters_of(decode_runs(pairs, 10_000, highest + 1 - lowest))
+            covered = highest + 1
+        assert packed == model
 
 
 @pytest.mark.parametrize("name", [
