@@ -9,7 +9,7 @@
 
 There is nothing to repair after a loss of power: the last commit is whole. What this finds is rot, or a mistake. If
 nothing else is wrong than what says which blocks are free, repair makes that anew from the trees.
-Memory: three bits for each block of the volume, and a record for each inode.
+Memory: five bits for each block of the volume, and a record for each inode of one tree at a time.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from jefeos.block.faults import FaultyImage
 from jefeos.errors import Errno, KernelError
 from jefeos.testing.crash import CrashPoint, Moment, Recording, crash_points
 from jefeos.testing.mounted import Mounted
-from jefeos.testing.operations import Kind, Model, Operation, everyday, perform
+from jefeos.testing.operations import Held, Kind, Model, Operation, everyday, perform
 from jefeos.testing.suites import errno_of
 from jefeos.testing.volumes import MemoryImage, TestClock, image_volume, new_page_cache
 from jefeos.vfs.flags import O_RDONLY, S_IFDIR
@@ -236,7 +236,7 @@ class Workload:
         start = bytes(self.image.data)
         here = Mounted.of(FORMAT.open(image_volume(faulty, 1 << 20), writable=True, page_cache=new_page_cache(),
                                       clock=TestClock()))
-        model = Model()
+        model, held = Model(), Held()
         snapshots: dict[bytes, Tree] = {}
         synced = Operation(Kind.SYNC)
         moments = [Moment(0, 0, None, State({}, {}))]
@@ -253,9 +253,12 @@ class Workload:
                 snapshots = {key: tree for key, tree in snapshots.items() if key != name}
                 operation = synced
             else:
-                perform(operation, here)
+                perform(operation, here, held)
                 model.apply(operation)
             moments.append(Moment(begun, len(faulty.history), operation, State(model.tree(), snapshots)))
+        held.close()
+        found = {name: tree_of(here, name) for name in names(here)}
+        assert State(here.tree(), found) == moments[-1].state, "without any loss of power"
         return Recording(start, faulty.history, moments, "with snapshots")
 
 

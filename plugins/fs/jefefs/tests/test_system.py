@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -111,4 +112,42 @@ def test_a_distribution_lives_on_it(image: Path, disk: Disk, tmp_path: Path) -> 
         done = system.run(["/bin/sh", "-c", script], timeout=60)
     assert done.stdout.decode().split()[-1] == "3.20.3"
     assert b"world" in done.stdout
+    assert "clean" in disk("fsck", image)
+
+
+SCRIPT = r"""
+cd $1 && umask 022
+mkdir -p a/b/c && cd a
+for i in 1 2 3 4 5; do printf "%0${i}00d" $i > f$i; done
+ln f1 b/hard; ln -s ../f2 b/soft; ln -s nowhere dangling; mkfifo p; mknod c c 1 3; mknod blk b 7 9
+truncate -s 5000000 sparse; printf x | dd of=sparse bs=1 seek=3000000 conv=notrunc status=none
+cp --sparse=always sparse sparse2; cmp sparse sparse2 && echo same
+mv f3 b/c/moved; mv -f f4 f5; rm f1; rmdir b/c 2>&1; chmod 1777 b; chmod 4755 f2; chown 5:6 b/hard
+fallocate -p -o 4096 -l 8192 f5 2>&1; fallocate -l 100000 fa; fallocate -z -o 10 -l 100 b/c/moved;
+touch -d '1960-01-01 00:00:00.5 UTC' f2; touch -h -d '2100-01-01 UTC' b/soft
+( exec 3>gone; rm gone; echo hi >&3; wc -c < /proc/self/fd/3 )
+mkdir d; mkdir d/e; rmdir d 2>&1; mv d b/; mv b/c b/d/e/; ls b/d/e
+printf '%s' "$(seq 1 2000)" > long; tail -c 7 long; sed -i 's/9/nine/g' long; md5sum long
+ln b/hard b/hard2 2>&1; ln b/hard b/hard2 2>&1; mv b/hard b/hard2; ls b
+mkdir many; i=0; while [ $i -lt 300 ]; do : > many/$i; i=$((i+1)); done; ls many | wc -l; rm -r many
+find . -printf '%P %y %m %U:%G %n %s %l\n' | grep -v '^ d' | awk '$2=="d"{$6="-"} {print}' | sort
+stat -c '%n %Y %y' f2 b/soft; tar cf - . 2>/dev/null | tar tf - | sort | md5sum
+"""
+
+
+@pytest.mark.peer
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="makes device nodes on the host too")
+def test_the_same_script_on_the_host_and_on_it(image: Path, disk: Disk, tmp_path: Path) -> None:
+    """Names, kinds, modes, owners, links, sizes, times, errors and contents are what they are on the host's disk."""
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "TZ": "UTC", "LC_ALL": "C"}
+    (tmp_path / "host").mkdir()
+    script = ["/bin/sh", "-c", SCRIPT, "sh"]
+    host = subprocess.run(
+        [*script, tmp_path / "host"], capture_output=True, env=environment, timeout=60, check=False
+    )
+    with jefeos.boot(root="/", mounts=[f"{image}:/mnt:rw"], ram="128M", env=environment) as system:
+        ours = system.run([*script, "/mnt"], timeout=100)
+    assert ours.stdout.decode() == host.stdout.decode()
+    assert len(host.stdout.splitlines()) > 30
+    assert ours.stderr == host.stderr
     assert "clean" in disk("fsck", image)
