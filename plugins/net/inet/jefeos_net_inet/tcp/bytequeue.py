@@ -80,6 +80,12 @@ class ByteQueue:
         """Forget what lies before ``position``. HOT."""
         self.start = position
         chunks, starts, head = self._chunks, self._starts, self._head
+        if position == self.end:
+            if chunks:
+                chunks.clear()
+                starts.clear()
+                self._head = 0
+            return
         count = len(chunks)
         while head < count and starts[head] + len(chunks[head]) <= position:
             chunks[head] = b""

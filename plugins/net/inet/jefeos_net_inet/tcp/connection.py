@@ -232,19 +232,19 @@ class Connection:
 
     def output(self, header: bytes, payload: bytes | memoryview, segment_bytes: int) -> bool:
         """Hand a segment to the network. HOT."""
-        options, layer = self.options, self.layer
-        if len(self.local) == 4:
+        options, layer, local = self.options, self.layer, self.local
+        if len(local) == 4:
             hop_limit, traffic_class = options.ip_ttl, options.ip_tos
         else:
             hop_limit, traffic_class = options.ipv6_unicast_hops, options.ipv6_tclass
         layer.segments_out += 1
-        sent = layer.network.send(
-            self.local, self.remote, header, payload, segment_bytes, max(hop_limit, 0), max(traffic_class, 0),
-            self.options.interface,
-        )  # fmt: skip
-        if not sent:
-            layer.blocked[self] = None
-        return sent
+        if layer.network.send(
+            local, self.remote, header, payload, segment_bytes, hop_limit if hop_limit > 0 else 0,
+            traffic_class if traffic_class > 0 else 0, options.interface,
+        ):  # fmt: skip
+            return True
+        layer.blocked[self] = None
+        return False
 
     def send_syn(self, now_ns: int) -> None:
         """SYN, or SYN and ACK once the peer's is known."""

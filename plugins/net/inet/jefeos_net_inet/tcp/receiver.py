@@ -142,18 +142,20 @@ class Receiver:
 
     def advertise(self) -> int:
         """The window field of the segment that is about to be sent, which acknowledges too. HOT."""
-        nxt = self.nxt
-        edge = self._edge_possible()
-        if edge - self.edge >= min(self.buffer_bytes // 4, self.segment_bytes):
-            self.edge = edge
+        nxt, edge = self.nxt, self.edge
+        step = min(self.buffer_bytes // 4, self.segment_bytes)
+        if edge - nxt + step <= self.buffer_bytes >> 1:  # else there is no step to add, whatever the user has read
+            possible = self._edge_possible()
+            if possible - edge >= step:
+                self.edge = edge = possible
         self.ack_state = ACK_NONE
         self.ack_at_ns = NEVER
         self.unacknowledged = 0
         self.last_ack_sent = nxt
         scale = self.scale
         if not scale:
-            return min(self.edge - nxt, LARGEST_WINDOW)
-        return self.edge - nxt + (1 << scale) - 1 >> scale
+            return min(edge - nxt, LARGEST_WINDOW)
+        return edge - nxt + (1 << scale) - 1 >> scale
 
     def _edge_possible(self) -> int:
         free = self.buffer_bytes // 2 - (self.queue.end - self.queue.start)
@@ -164,9 +166,10 @@ class Receiver:
     def update_is_due(self) -> bool:
         """After reading: whether the window grew so much that the peer should hear of it without being asked. HOT."""
         remaining = self.edge - self.nxt
+        if remaining > self.buffer_bytes >> 2:  # half of what could be offered
+            return False
         possible = self._edge_possible() - self.nxt
-        return possible >= 2 * remaining and possible - remaining >= min(self.buffer_bytes // 4, 2 *
-        self.segment_bytes)
+        return possible >= 2 * remaining and possible - remaining >= min(self.buffer_bytes // 4, 2 * self.segment_bytes)
 
     def sack_blocks(self, most: int) -> list[tuple[int, int]]:
         """For the next acknowledgment, a duplicate first (RFC 2883)."""

@@ -17,7 +17,7 @@ LARGEST_NS: Final = 120_000 * MILLISECOND_NS
 class RetransmissionTimeout:
     """All times in nanoseconds; ``smoothed_ns`` is 0 before the first sample."""
 
-    __slots__ = ("_base_ns", "backoff", "latest_ns", "smallest_ns", "smoothed_ns", "variation_ns")
+    __slots__ = ("_base_ns", "_backoff", "current_ns", "latest_ns", "smallest_ns", "smoothed_ns", "variation_ns")
 
     def __init__(self) -> None:
         self.smoothed_ns = 0
@@ -25,9 +25,24 @@ class RetransmissionTimeout:
         self.latest_ns = 0
         self.smallest_ns = 0
         """Shortest round trip that was seen."""
-        self.backoff = 0
-        """How often the timeout was doubled."""
         self._base_ns = INITIAL_NS
+        self._backoff = 0
+        self.current_ns = INITIAL_NS
+        """The timeout now."""
+
+    @property
+    def backoff(self) -> int:
+        """How often the timeout was doubled."""
+        return self._backoff
+
+    @backoff.setter
+    def backoff(self, times: int) -> None:
+        if times != self._backoff:
+            self._backoff = times
+            self._compute()
+
+    def _compute(self) -> None:
+        self.current_ns = min(self._base_ns << min(self._backoff, 12), LARGEST_NS)
 
     def sample(self, round_trip_ns: int) -> None:
         """A measurement (section 2), never of a segment that was sent twice (Karn, section 3)."""
@@ -45,6 +60,7 @@ class RetransmissionTimeout:
             self.variation_ns = round_trip_ns // 2
         # As Linux has it, the smallest timeout bounds the variation: else a steady path times out at any hiccup.
         self._base_ns = self.smoothed_ns + max(4 * self.variation_ns, SMALLEST_NS)
+        self._compute()
 
     def back_off(self) -> None:
         """The timer ran out (section 5.5)."""
@@ -58,8 +74,4 @@ class RetransmissionTimeout:
         """Section 5.7: the SYN was sent more than once, so nothing is known; begin data with 3 s."""
         if not self.smoothed_ns:
             self._base_ns = 3 * INITIAL_NS
-
-    @property
-    def current_ns(self) -> int:
-        """The timeout now."""
-        return min(self._base_ns << min(self.backoff, 12), LARGEST_NS)
+            self._compute()
