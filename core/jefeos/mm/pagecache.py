@@ -42,6 +42,7 @@ WORKING_SET_SHARE: Final = 64  # this part of all frames is left to the files th
 WORKING_SET_LEAST: Final = 32  # … and at least so many frames
 FILLED_AT_ONCE: Final = 4 * PAGE_SIZE  # from this much on a read takes missing pages from the source in one go …
 MOST_AT_ONCE: Final = 256  # … so many pages at most
+LARGEST_SHARE: Final = 4  # a file that fills this part of all frames gets no others' for what is read in passing
 MAPPED_SHARE: Final = 8  # the part of their pages that goes at once before that
 
 class PageSource(Protocol):
@@ -206,6 +207,8 @@ class FileMapping:
         count = len(data) >> PAGE_SHIFT
         frames, ram, cache = self._frames, self._ram, self._cache
         if frames.free_count < count:
+            if len(pages) * LARGEST_SHARE > frames.total:
+                return data[: count << PAGE_SHIFT]  # it would push out its own pages, or others' that are of more use
             frames.reclaim(count)  # all at once: each time looks through the files
         view = memoryview(data)
         try:

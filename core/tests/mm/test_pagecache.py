@@ -318,3 +318,20 @@ def test_dropping_a_few_pages_looks_at_a_few(memory):
     assert Counted.looked_at <= 6
     assert (mapping.drop_clean(0), mapping.drop_clean(1000), mapping.resident) == (0, 495, 0)
     mapping.release()
+
+
+def test_a_file_larger_than_memory_does_not_push_everything_out(memory):
+    """Read from end to end it gets what is free; the pages of a small file stay, and all contents are right."""
+    small = memory.page_cache.new_mapping(BytesSource(b"small" * 2000))
+    small.size_bytes = 10_000
+    assert small.read(0, 10_000) == b"small" * 2000
+    resident = small.resident
+    data = bytes(range(256)) * 16 * (memory.frames.total + 500)
+    large = memory.page_cache.new_mapping(BytesSource(data))
+    large.size_bytes = len(data)
+    for offset in range(0, len(data), 1 << 18):
+        assert large.read(offset, 1 << 18) == data[offset : offset + (1 << 18)]
+    assert small.resident == resident
+    assert large.resident * 2 > memory.frames.total
+    for mapping in (small, large):
+        mapping.release()
