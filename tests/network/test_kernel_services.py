@@ -15,8 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from jefeos.api import System
-
-from conftest import in_kernel
+from network_support import in_kernel
 
 Boot = Callable[..., System]
 LARGE = bytes(range(253)) * 20_000

@@ -11,8 +11,7 @@ import pytest
 from jefeos.api import System
 from jefeos.errors import ConfigError
 from jefeos_net_user.policy import Policy, is_this_machine
-
-from conftest import BODY, free_port, in_kernel, lease, on_the_host
+from network_support import BODY, free_port, in_kernel, lease, on_the_host
 
 Boot = Callable[..., System]
 LARGE = bytes(range(251)) * 8_000

@@ -1,0 +1,95 @@
+"""DHCP, DNS and TCP of a booted system against programs that none of us wrote: dnsmasq, QEMU's network, passt."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from jefeos.api import System
+from network_support import BODY, in_kernel, lease
+
+Boot = Callable[..., System]
+HostProgram = Callable[[str], str]
+
+
+async def _body(host: str, port: int) -> bytes:
+    reader, writer = await asyncio.open_connection(host, port)
+    writer.write(b"GET /body HTTP/1.0\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    return answer.partition(b"\r\n\r\n")[2]
+
+
+@pytest.mark.peer
+def test_leases_and_names_of_dnsmasq(host_program: HostProgram) -> None:
+    host_program("dnsmasq"), host_program("ip")
+    if os.geteuid():
+        pytest.skip("no right to make a network namespace")
+    script = Path(__file__).with_name("dhcp_peer.py")
+    done = subprocess.run(
+        [host_program("unshare"), "--net", sys.executable, str(script)], capture_output=True, timeout=110, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    seen = json.loads(done.stdout.splitlines()[-1])
+    assert seen["bound"] and seen["renewed"] and seen["moved"]
+    assert seen["address"].startswith("10.7.0.5") or seen["address"] == "10.7.0.60"
+    assert (seen["server"], seen["servers"], seen["domain"]) == ("10.7.0.1", ["10.7.0.1"], "test")
+    assert seen["name"] == seen["searched"] == ["10.7.0.9"]
+    assert seen["alias"] == ["fd00::9"]
+    assert "no such name" in seen["missing"]
+    assert seen["long"] == 20  # it did not fit into a datagram: asked for again by TCP
+    assert len(seen["only"]) == 1 and seen["only"][0].startswith("10.7.0.1")  # the refused address is gone
+    assert "3 packets received, 0% packet loss" in seen["ping"]
+    assert "name.test\tA\t10.7.0.9" in seen["nslookup"]
+    assert "nameserver 10.7.0.1" in seen["resolv.conf"]
+
+
+@pytest.mark.peer
+def test_qemu_s_network_with_qemu_s_card(host_program: HostProgram, boot: Boot, web: int) -> None:
+    host_program("qemu-system-x86_64")
+    system = boot(machine="qemu", net="qemu-user:open")
+
+    async def scenario() -> None:
+        assert await lease(system) == bytes([10, 0, 2, 15])
+        assert await _body("10.0.2.2", web) == BODY
+
+    in_kernel(system, scenario(), 100)
+
+
+@pytest.mark.peer
+def test_passt(host_program: HostProgram, boot: Boot, web: int) -> None:
+    passt = host_program("passt")
+    folder = tempfile.mkdtemp()
+    os.chmod(folder, 0o777)  # it gives its rights up before it makes its socket
+    path = f"{folder}/socket"
+    process = subprocess.Popen([passt, "-f", "-s", path, "-4", "-t", "none", "-u", "none"], stderr=subprocess.PIPE)
+    try:
+        for _ in range(200):
+            if os.path.exists(path) or process.poll() is not None:
+                break
+            time.sleep(0.05)
+        if process.poll() is not None:
+            said = process.stderr.read() if process.stderr is not None else b""
+            pytest.skip(f"passt does not run here: {said.decode()[-200:]}")
+        system = boot(net=f"stream:{path}")
+
+        async def scenario() -> None:
+            await lease(system)
+            routes = system.kernel.net.stack.routes()
+            (router,) = [route.gateway for route in routes if not route.prefix_length and len(route.destination) == 4]
+            assert await _body(".".join(map(str, router)), web) == BODY  # the router stands for the host's loopback
+
+        in_kernel(system, scenario())
+    finally:
+        process.terminate()
+        process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
