@@ -44,6 +44,8 @@ class NetworkSettings(ProcDirectory):
             if self._otherwise is None:
                 raise KernelError(Errno.ENOENT)
             return self._otherwise.lookup(name)
+        if b"." in name:  # between names of directories there are slashes
+            raise KernelError(Errno.ENOENT)
         if name not in self._nodes:
             path = self._prefix + name.decode("ascii", "replace")
             if path in settings:
