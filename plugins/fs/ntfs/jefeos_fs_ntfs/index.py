@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 Key = Any
 DEPTH_MAX: Final = 24
 HAS_CHILD, END = int(EntryFlags.HAS_CHILD), int(EntryFlags.END)
+FILE_NAMES: Final = "$I30"
+"""The index of a directory."""
 _NAME_OFFSET: Final = INDEX_ENTRY.size + FILE_NAME.size
 _NAME_LENGTH_OFFSET: Final = _NAME_OFFSET - 2
 _HEADER_OFFSET: Final = INDEX_BLOCK.size
@@ -121,6 +123,8 @@ class Index:
         if len(value) < INDEX_ROOT.size + INDEX_HEADER.size:
             raise CorruptError(f"{self}: $INDEX_ROOT has {len(value)} bytes")
         self.indexed_type, self.collation, self.block_bytes, self.clusters_per_block = INDEX_ROOT.unpack_from(value)
+        if name == FILE_NAMES and self.collation != Collation.FILE_NAME:
+            raise CorruptError(f"{self}: names are not sorted by collation rule {self.collation:#x}")
         block_bytes, cluster_bytes = self.block_bytes, self.volume.geometry.cluster_bytes
         if block_bytes & (block_bytes - 1) or not BLOCK_BYTES <= block_bytes <= 1 << 16:
             raise CorruptError(f"{self}: blocks of {block_bytes} bytes")

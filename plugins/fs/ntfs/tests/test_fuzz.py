@@ -8,6 +8,7 @@ streams as ntfs-3g leaves them, large clusters, a journal that waits to be repla
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -15,11 +16,12 @@ from pathlib import Path
 import pytest
 from jefeos.block.volume import FormatOptions
 from jefeos.testing.crash import crash_points, record
-from jefeos.testing.fuzz import campaign
+from jefeos.testing.fuzz import campaign, survive
+from jefeos.testing.volume_suite import populated
 from jefeos.testing.volumes import MemoryImage, TestClock, image_volume
 from jefeos_fs_ntfs.boot import parse_geometry
 from jefeos_fs_ntfs.format import NtfsFormat
-from jefeos_fs_ntfs.layout import FILE_MAGIC, INDX_MAGIC
+from jefeos_fs_ntfs.layout import FILE_MAGIC, INDX_MAGIC, AttributeType, Collation
 
 FORMAT = NtfsFormat()
 MIB = 1 << 20
@@ -115,3 +117,16 @@ def test_volumes_of_ntfs_3g_at_length(make_foreign: ImageMaker, ntfs_3g: Mount, 
 def test_with_a_live_journal_at_length() -> None:
     contents = with_journal()
     assert campaign(FORMAT, contents, range(1000, 1000 + LONG_CASES), ranges=structures(contents)).cases == LONG_CASES
+
+
+@pytest.mark.parametrize("rule", [0, 2, 0x10, 0x11, 0x12, 0x13, 0xFFFF_FFFF])
+def test_a_directory_with_another_collation_rule_is_damaged(rule: int) -> None:
+    """Found by `make fuzz`, byte 0xf51e: keys of another shape ended in a ValueError."""
+    contents = populated(FORMAT, 8 * MIB, FormatOptions(), True, True)
+    root = struct.pack("<III", AttributeType.FILE_NAME, Collation.FILE_NAME, INDEX_BYTES)
+    places = [place for place in range(0, len(contents), 8) if contents.startswith(root, place)]
+    assert len(places) > 3
+    for place in places:
+        damaged = bytearray(contents)
+        damaged[place + 4 : place + 8] = rule.to_bytes(4, "little")
+        survive(FORMAT, damaged)
