@@ -3,7 +3,7 @@
     network = LanOfStacks(make_stack, stations=2, faults=Faults(loss=0.05))
     first, second = network.stacks              # 10.0.0.1/24 and 10.0.0.2/24 on their eth0
     network.run(3.0)                            # three seconds pass; or network.run(coroutine function)
-    network.close()                             # fails if a stack has left a timer behind
+    network.close()                             # fails if a stack left a timer, or failed in one
 
 ``make_stack(loop, clock, entropy, log)`` is what the hook jefeos_network_stack does.
 """
@@ -44,6 +44,11 @@ class LanOfStacks:
         self.clock = VirtualClock()
         self.loop = KernelLoop(self.clock)
         self.lan = Lan(self.loop.call_soon, self.loop.call_later_ns, seed=seed, faults=faults)
+        self.failures: list[str] = []
+        """Exceptions that callbacks of the loop have raised."""
+        self.loop.set_exception_handler(
+            lambda _loop, context: self.failures.append(f"{context.get('message')}: {context.get('exception')!r}")
+        )
         self._make_stack = make_stack
         self._seed = seed
         self.stacks: list[NetworkStack] = []
@@ -79,7 +84,7 @@ class LanOfStacks:
         self.loop.run_until_complete(what() if callable(what) else asyncio.sleep(what))
 
     def close(self) -> None:
-        """Every stack ends. Raises AssertionError if one leaves a timer."""
+        """Every stack ends. Raises AssertionError if one leaves a timer, or if anything has failed in a callback."""
         for stack in self.stacks:
             stack.close()
         self.loop.run_until_complete(asyncio.sleep(0))
@@ -88,3 +93,5 @@ class LanOfStacks:
         self.loop.close()
         if left:
             raise AssertionError(f"timers are left: {left}")
+        if self.failures:
+            raise AssertionError("; ".join(self.failures[:5]))

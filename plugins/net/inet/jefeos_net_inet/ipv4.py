@@ -19,6 +19,7 @@ from jefeos.net.device import Offload
 from jefeos_net_inet import segments
 from jefeos_net_inet.addresses import SCOPE_GLOBAL, SCOPE_HOST, Kind, network_of
 from jefeos_net_inet.fragments import Reassembler
+from jefeos_net_inet.interfaces import SMALLEST_MTU
 from jefeos_net_inet.neighbours import SECOND_NS
 from jefeos_net_inet.packets import Packet, Path
 from jefeos_net_inet.paths import Paths
@@ -87,7 +88,7 @@ class Ipv4(Paths):
             kind, mac, next_hop = Kind.BROADCAST, ethernet.BROADCAST_MAC, destination
         if out.is_loopback:
             mac = ethernet.NO_MAC
-        mtu = min(mtu or out.mtu, out.mtu)
+        mtu = max(min(mtu or out.mtu, out.mtu), SMALLEST_MTU)
         return Path(source or self.source_for(next_hop, out), destination, out, next_hop, kind, mtu, mac)
 
     def source_for(self, destination: Address, interface: InetInterface) -> Address:
@@ -108,7 +109,7 @@ class Ipv4(Paths):
 
     @property
     def smallest_mtu(self) -> int:
-        return number(self._stack.settings, "net.ipv4.route.min_pmtu")
+        return max(number(self._stack.settings, "net.ipv4.route.min_pmtu"), SMALLEST_MTU)
 
     def send(
         self, path: Path, protocol: int, parts: Parts, *, hop_limit: int = 0, traffic_class: int = 0,
@@ -125,7 +126,7 @@ class Ipv4(Paths):
         self.count["OutRequests"] += 1
         self._identification = identification = (self._identification + 1) & 0xFFFF
         if not hop_limit:
-            hop_limit = number(self._stack.settings, "net.ipv4.ip_default_ttl")
+            hop_limit = min(max(number(self._stack.settings, "net.ipv4.ip_default_ttl"), 1), 255)
         total = ipv4.HEADER_BYTES + len(options) + size
         if total > ipv4.MOST_BYTES:
             raise KernelError(Errno.EMSGSIZE)

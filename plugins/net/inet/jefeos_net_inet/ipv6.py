@@ -17,6 +17,7 @@ from jefeos.net.stack import InterfaceAddress
 from jefeos_net_inet import segments
 from jefeos_net_inet.addresses import SCOPE_HOST, Kind, is_link_local, is_multicast, shared_bits
 from jefeos_net_inet.fragments import Reassembler
+from jefeos_net_inet.interfaces import SMALLEST_MTU
 from jefeos_net_inet.neighbours import SECOND_NS, NeighbourCache
 from jefeos_net_inet.packets import Packet, Path
 from jefeos_net_inet.paths import Paths
@@ -117,7 +118,7 @@ class Ipv6(Paths):
             kind, mac, next_hop = Kind.MULTICAST, ethernet.multicast_mac(destination), destination
         if out.is_loopback:
             mac = ethernet.NO_MAC
-        mtu = min(mtu or out.mtu, out.mtu)
+        mtu = max(min(mtu or out.mtu, out.mtu), SMALLEST_MTU)
         return Path(source or self.source_for(destination, out), destination, out, next_hop, kind, mtu, mac)
 
     def _scope_from(self, source: Address) -> int:
@@ -177,7 +178,7 @@ class Ipv6(Paths):
         if size > ipv6.MOST_PAYLOAD_BYTES:
             raise KernelError(Errno.EMSGSIZE)
         if not hop_limit:
-            hop_limit = number(self._stack.settings, "net.ipv6.conf.all.hop_limit")
+            hop_limit = min(max(number(self._stack.settings, "net.ipv6.conf.all.hop_limit"), 1), 255)
         if path.kind is Kind.MULTICAST and loop and not options:
             self._loop_back(path, protocol, parts, size, hop_limit, traffic_class)
         if ipv6.HEADER_BYTES + size > path.mtu and (offload is None or not offload.segment_bytes):

@@ -127,7 +127,8 @@ class NeighbourCache:
         # The parts may be views of a buffer that its owner goes on with.
         entry.waiting.append((packet[0], (b"".join(packet[1]),), packet[2], packet[3]))
         entry.waiting_bytes += size
-        while len(entry.waiting) > self._setting("unres_qlen") or entry.waiting_bytes > MOST_WAITING_BYTES:
+        most = max(self._setting("unres_qlen"), 1)
+        while len(entry.waiting) > most or entry.waiting_bytes > MOST_WAITING_BYTES:
             entry.waiting_bytes -= len(entry.waiting.popleft()[1][0])
             self.dropped += 1
         if entry.state is NeighbourState.FAILED:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from jefeos.errors import Errno, KernelError
@@ -50,6 +51,32 @@ def ping(network: LanOfStacks, stack: InetStack, target: str, size: int = 56) ->
 
 
 # --- neighbours ---------------------------------------------------------------------------------------------
+
+
+# --- settings -----------------------------------------------------------------------------------------------
+
+def test_settings_may_be_nonsense(network: LanOfStacks) -> None:
+    """Whoever is root may write anything: packets still go out, or are refused with an errno."""
+    stack = stack_of(network, 1)
+    stack.add_route(Route(parse_address("10.7.0.0"), 16, 2, station_address(2), mtu=10))
+    for name, value in list(stack.settings.items()):
+        if name.startswith(("net.ipv4.tcp", "net.ipv4.ip_unprivileged")):
+            continue
+        for wrong in (-1, 0, 1 << 31, "text", ()):
+            stack.settings[name] = wrong
+            for target in (SocketAddress(station_address(2), 9), SocketAddress(parse_address("10.7.0.1"), 9)):
+                socket = stack.open_datagram(AF_INET)
+                with suppress(KernelError):
+                    socket.send_to(bytes(4000), target)
+                socket.close()
+            socket6 = stack.open_datagram(AF_INET6)
+            with suppress(KernelError):
+                socket6.send_to(bytes(4000), SocketAddress(parse_address("fe80::9"), 9, 2))
+            socket6.close()
+            network.run(0.01)
+        stack.settings[name] = value
+    network.run(60.0)
+    assert ping(network, stack, "10.0.0.2")
 
 
 # --- VLAN ---------------------------------------------------------------------------------------------------
