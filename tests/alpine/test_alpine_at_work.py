@@ -130,7 +130,6 @@ def test_openssl_measures_its_speed(
     assert 0.2 < float(seconds) < 3
 
 
-@pytest.mark.xfail(strict=True, reason="AF_INET comes with the network stack")
 def test_wget_from_a_server_in_the_same_system(
     alpine_root: str, jefeos_boot: Callable[..., jefeos.System]
 ) -> None:
