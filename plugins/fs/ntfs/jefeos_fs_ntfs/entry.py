@@ -44,6 +44,7 @@ STAYS_IN_BASE: Final = (AttributeType.STANDARD_INFORMATION, AttributeType.ATTRIB
 WORTH_MOVING_BYTES: Final = 64
 GATHER_SPARE_BYTES: Final = 128
 """So much has to be free when all comes back into one record."""
+_IS_DIRECTORY: Final = int(RecordFlags.IS_DIRECTORY)
 _LIST: Final = int(AttributeType.ATTRIBUTE_LIST)
 
 
@@ -388,7 +389,7 @@ class Entry:
     @property
     def is_directory(self) -> bool:
         """It has an index of file names."""
-        return bool(self.base.flags & RecordFlags.IS_DIRECTORY)
+        return bool(self.base.flags & _IS_DIRECTORY)
 
     @property
     def encrypted(self) -> bool:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from jefeos.mm.pagecache import PageCache
 
 NTFS_MAGIC_NUMBER: Final = 0x5346544E
-RECENT_INODES: Final = 2048
+RECENT_INODES: Final = 8192
 STREAM_SHIFT: Final = 48
 
 

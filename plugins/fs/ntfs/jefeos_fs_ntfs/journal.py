@@ -20,6 +20,7 @@ $LogFile, is written in place without a journal; then a crash may leave what fsc
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
@@ -78,11 +79,8 @@ class Orphan(Struct):
     number: int = u64()
 
 
-class TableLine(Struct):
-    """Where a block goes."""
-
-    offset: int = u64()
-    length: int = u32()
+TABLE_LINE: Final = struct.Struct("<QI")
+"""Where a block goes: offset and length."""
 
 
 @frozen
@@ -170,11 +168,13 @@ class Journal:
         orphans = [Orphan.parse(body, number * Orphan.size).number for number in range(header.orphans)]
         blocks: list[Block] = []
         table = header.orphans * Orphan.size
-        position = table + header.blocks * TableLine.size
+        position = table + header.blocks * TABLE_LINE.size
         for number in range(header.blocks):
-            line = TableLine.parse(body, table + number * TableLine.size)
-            blocks.append((line.offset, body[position : position + line.length]))
-            position += line.length
+            if table + (number + 1) * TABLE_LINE.size > len(body):
+                raise CorruptError("$LogFile: the table of the journal is cut off")
+            offset, length = TABLE_LINE.unpack_from(body, table + number * TABLE_LINE.size)
+            blocks.append((offset, body[position : position + length]))
+            position += length
         return Unfinished(sequence, tuple(blocks), tuple(orphans))
 
     def finish(self, unfinished: Unfinished) -> None:
@@ -214,7 +214,7 @@ class Journal:
     def write(self, blocks: list[Block], orphans: Iterable[int] = ()) -> None:
         """A commit, as the text of this module says. Nothing is on the medium before the next flush."""
         unnamed = [Orphan(number=number).pack() for number in sorted(orphans)]
-        table = b"".join([*unnamed, *[TableLine(offset=offset, length=len(data)).pack() for offset, data in blocks]])
+        table = b"".join([*unnamed, *[TABLE_LINE.pack(offset, len(data)) for offset, data in blocks]])
         body = table + b"".join([data for _, data in blocks])
         if not self._fresh:
             self._fill(0, sum([length for _, length in self.pieces]))

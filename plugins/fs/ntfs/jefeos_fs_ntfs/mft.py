@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from jefeos_fs_ntfs.transaction import Block
     from jefeos_fs_ntfs.volume import Volume
 
-KEPT_RECORDS: Final = 16384
+KEPT_RECORDS: Final = 24 << 10
+"""Some 40 MiB at most."""
 GROW_LEAST: Final = 64
 GROW_MOST: Final = 4096
 _IN_USE: Final = int(RecordFlags.IN_USE)
