@@ -81,8 +81,8 @@ def test_nmap_looks_at_every_port(host_program: Callable[[str], str]) -> None:
 
 def test_scapy_disturbs_nobody(host_program: Callable[[str], str]) -> None:
     host_program("scapy")
-    result = in_namespace(host_program, SCRIPT, "attack", "/usr/bin/python3", "300", timeout_s=100)
+    result = in_namespace(host_program, SCRIPT, "attack", "/usr/bin/python3", "120", timeout_s=100)
     assert result["status"] == 0
     assert result["right"] and result["hello"] == "hello"
     assert result["most"] <= 30, "handshakes that nobody completes are bounded by the backlog"
-    assert result["counters"]["SyncookiesSent"] > 100
+    assert result["counters"]["SyncookiesSent"] > 40

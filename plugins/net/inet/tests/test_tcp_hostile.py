@@ -82,7 +82,7 @@ def test_truncation_at_every_length() -> None:
 
 
 @given(st.binary(max_size=44))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_any_option_list_can_be_read(data: bytes) -> None:
     options = parse_options(data)
     assert len(options.sack) <= 4 and (options.window_scale or 0) <= 14
@@ -93,7 +93,7 @@ def test_any_option_list_can_be_read(data: bytes) -> None:
 
 
 @given(st.binary(max_size=80), st.integers(0, 15))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_any_bytes_may_arrive(data: bytes, offset: int) -> None:
     script = Script()
     socket = script.accepted("mss 1000,sackOK")

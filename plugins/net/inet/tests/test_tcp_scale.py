@@ -152,9 +152,9 @@ def accept_all(host: Host) -> list[Any]:
 
 
 def test_the_cost_of_a_segment_does_not_grow_with_the_number_of_connections() -> None:
-    """A request and answer among 10 and among 5,000 idle connections; a factor of two is left to a busy machine."""
+    """A request and answer among 10 and among 3,000 idle connections; a factor of two is left to a busy machine."""
     figures = []
-    for idle in (10, 5000):
+    for idle in (10, 3000):
         world = World(6)
         first, second = world.hosts
         children = accept_all(second)
