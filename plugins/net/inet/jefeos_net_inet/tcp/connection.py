@@ -361,6 +361,7 @@ class Connection:
         if unread or self.options.so_linger == 0 or self.state is State.SYN_SENT:
             if unread and self.options.so_linger != 0:
                 self.layer.count("TCPAbortOnClose")
+                self._push(now_ns)
             self.abort(now_ns)
             return
         if not self.shut_writing:
@@ -371,6 +372,12 @@ class Connection:
             self.abort(now_ns)
         elif self.state is State.FIN_WAIT_2:
             self.linger(now_ns)
+
+    def _push(self, now_ns: int) -> None:
+        """What only Nagle or a cork held back goes out ahead of the RST: on Linux it would have left by now, as the
+        acknowledgement that it waited for comes within the system call that sends."""
+        self.options.tcp_nodelay, self.options.tcp_cork, self.more = True, False, False
+        self.sender.transmit(now_ns)
 
     def linger(self, now_ns: int) -> None:
         """An orphan waits for the peer's FIN, but not for ever."""
