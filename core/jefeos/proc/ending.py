@@ -127,7 +127,7 @@ class Endings:
         try:
             step(*arguments)
         except KernelError as error:  # a file whose last data could not be written: nobody is left to be told
-            self.kernel.log.debug("end of pid %d: %s", process.pid, error)
+            self.kernel.log.debug("end of pid %d: %s", process.pid, str(error))
         except Exception:
             self.kernel.bugs += 1
             self.kernel.log.exception("bug in the kernel: a part of pid %d could not be taken down", process.pid)

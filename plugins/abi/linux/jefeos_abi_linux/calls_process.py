@@ -261,7 +261,7 @@ async def _execute(task: Task, path: bytes, argv: list[bytes], environ: list[byt
         raise
     except FatalLoadError as error:
         name = path.decode("utf-8", "replace")
-        task.kernel.log.info("pid %d: %s cannot be loaded: %s", task.process.pid, name, error)
+        task.kernel.log.info("pid %d: %s cannot be loaded: %s", task.process.pid, name, str(error))
         task.kernel.signals.force(task, SignalInfo(Signal.SIGSEGV, SignalCode.SI_KERNEL))
         raise
 
