@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from jefeos_net_inet.tcp.network import Path
     from jefeos_net_inet.tcp.socket import TcpSocket
     from jefeos_net_inet.tcp.tuning import SocketOptions
-    from jefeos_net_inet.tcp.wire import Segment
 
 SMALLEST_MSS: Final = 88
 DEFAULT_MSS: Final = {4: 536, 16: 1220}
@@ -150,13 +149,10 @@ class Connection:
             if not self._finished:
                 self.layer.timers.arm(self, deadline_ns)
 
-    def expire(self, now_ns: int) -> None:
-        """A deadline has perhaps come."""
-        expiry.expire(self, now_ns)
-
-    def arrive(self, segment: Segment, now_ns: int) -> None:
-        """A segment came. HOT."""
-        arrival.arrive(self, segment, now_ns)
+    expire = expiry.expire
+    """A deadline has perhaps come."""
+    arrive = arrival.arrive
+    """A segment came. HOT."""
 
     # --- sizes ------------------------------------------------------------------------------------------------
 

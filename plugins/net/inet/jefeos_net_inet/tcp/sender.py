@@ -252,7 +252,7 @@ class Sender:
         if self.fin_at is not None or self.urgent_end > self.nxt:
             return True
         connection = self.connection
-        if connection.corked:
+        if connection.more or connection.options.tcp_cork:
             return connection.cork_expired(now_ns)
         return connection.options.tcp_nodelay or self.small_end <= self.una
 
