@@ -20,11 +20,11 @@ ALPINE = "alpine-minirootfs-3.20.3-x86_64.tar.gz"
 MIB = 1 << 20
 SCRIPT = """
 set -e
-adduser -D tom
-su tom -c 'id -un; umask 077; echo text > /home/tom/file; ln -s file /home/tom/link; mkfifo /home/tom/fifo'
-chmod 4755 /home/tom/file
+adduser -D -h /srv/tom tom
+su tom -c 'id -un; umask 077; echo text > /srv/tom/file; ln -s file /srv/tom/link; mkfifo /srv/tom/fifo'
+chmod 4755 /srv/tom/file
 mv /etc/motd /etc/moved
-ls -ln /home/tom | awk '{print $1, $3, $NF}' | tail -n +2
+ls -ln /srv/tom | awk '{print $1, $3, $NF}' | tail -n +2
 """
 
 
@@ -63,9 +63,9 @@ def test_a_system_lives_on_a_volume(root_image: Path) -> None:
     ], done.stderr
     assert fsck(root_image) == []
     with jefeos.boot(root=f"{root_image}:rw", ram="64M") as system:
-        script = "cat /home/tom/link; ls /etc/moved; stat -c %U /home/tom/file"
+        script = "cat /srv/tom/link; ls /etc/moved; stat -c %U /srv/tom/file"
         again = system.run(["/bin/sh", "-c", script], timeout=60)
     assert again.stdout.decode().split() == ["text", "/etc/moved", "tom"]
     with ours(root_image, writable=False) as here:
-        found = here.vfs.stat(here.actor, b"/home/tom/file")
+        found = here.vfs.stat(here.actor, b"/srv/tom/file")
         assert (found.mode & S_IFMT, found.mode & 0o7777, found.uid) == (S_IFREG, 0o4755, 1000)
