@@ -25,6 +25,32 @@ def test_windows_are_scaled_but_not_in_syns() -> None:
     assert socket.get_option("tcp_info")["snd_wnd"] == 12_800
 
 
+def test_a_scaled_window_is_kept_to_the_octet_that_its_rounding_promised() -> None:
+    script = Script(tcp_timestamps=0, tcp_sack=0)
+    socket = script.accepted("mss 1000,wscale 0")
+    unit = 1 << socket.get_option("tcp_info")["rcv_wscale"]
+    script.receives("P. 1:2(1) ack 1")
+    (answer,) = script.sends(". 1:1(0) ack 2")
+    end = 2 + answer.window * unit
+    assert unit > 2 and end == 65_538  # SYN and ACK allowed octets before 65,536, and 65,534 more are rounded up
+    script.receives("P. 2:40002(40000) ack 1")
+    script.receives(f"P. 40002:{end + 100}({end + 100 - 40002}) ack 1")
+    script.sends(". 1:1(0) ack 40002", f". 1:1(0) ack {end} win 0")
+    script.receives(f"P. {end}:{end + 1}(1) ack 1")
+    script.sends(f". 1:1(0) ack {end} win 0")  # rounding does not let it grow octet by octet
+    assert socket.get_option("tcp_info")["rcv_wnd"] == 0
+    assert len(socket.receive(100_000)) == end - 1
+
+
+def test_a_fin_right_behind_a_full_window() -> None:
+    script = Script(tcp_timestamps=0, tcp_sack=0, tcp_window_scaling=0)
+    socket = script.accepted(so_rcvbuf=4000)
+    script.receives("FP. 1:2001(2000) ack 1")
+    script.sends(". 1:1(0) ack 2002 win 0")
+    assert len(socket.receive(5000)) == 2000
+    assert socket.receive(1) == b""
+
+
 def test_paws_drops_old_segments_and_acknowledges() -> None:
     script = Script()
     socket = script.accepted("mss 1000,TS val 1 ecr 0")

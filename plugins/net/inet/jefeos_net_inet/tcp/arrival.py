@@ -150,7 +150,7 @@ def _process(connection: Connection, segment: Segment, now_ns: int) -> None:
                 return
 
     # Sequence number: the four cases of table 6 in one.
-    edge = receiver.edge
+    edge = receiver.promised
     if end > sequence:
         acceptable = end > nxt and sequence < edge
     else:
@@ -278,11 +278,11 @@ def _receive(
     """Data and FIN. HOT."""
     receiver = connection.receiver
     stop = start + len(payload)
-    if with_fin and stop <= receiver.edge and receiver.fin_at is None:
+    if with_fin and stop <= receiver.promised and receiver.fin_at is None:
         receiver.fin_at = stop
-    if stop > receiver.edge:
-        payload = payload[: receiver.edge - start]
-        stop = receiver.edge
+    if stop > receiver.promised:
+        payload = payload[: receiver.promised - start]
+        stop = receiver.promised
     if receiver.fin_at is not None and stop > receiver.fin_at:
         payload = payload[: max(receiver.fin_at - start, 0)]  # nothing comes after a FIN
     if len(payload):

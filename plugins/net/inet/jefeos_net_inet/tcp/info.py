@@ -51,7 +51,7 @@ def tcp_info(connection: Connection | None, state: State, now_ns: int) -> dict[s
         "last_data_recv_ms": silence_ms,
         "last_ack_recv_ms": silence_ms,
         "pmtu": connection.path.mtu,
-        "rcv_ssthresh": receiver.edge - receiver.nxt,
+        "rcv_ssthresh": max(receiver.edge - receiver.nxt, 0),
         "rtt_us": timeout.smoothed_ns // 1000,
         "rttvar_us": timeout.variation_ns // 1000,
         "snd_ssthresh": min(congestion.threshold // segment_bytes, _NEVER_SENT),
@@ -66,7 +66,7 @@ def tcp_info(connection: Connection | None, state: State, now_ns: int) -> dict[s
         "bytes_acked": max(sender.una - sender.initial - 1, 0),
         "bytes_received": receiver.nxt - receiver.initial - 1,
         "snd_wnd": sender.window,
-        "rcv_wnd": receiver.edge - receiver.nxt,
+        "rcv_wnd": max(receiver.edge - receiver.nxt, 0),
     }
 
 

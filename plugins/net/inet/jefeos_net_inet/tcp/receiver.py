@@ -5,9 +5,11 @@
           |<---- queue ------>|<-------- window ----------->|
 
 The window never shrinks: ``edge`` only grows, by steps of a segment or half of the buffer (RFC 9293, section
-3.8.6.2.2). Of a buffer of SO_RCVBUF octets half is offered as window, as with Linux; the rest is Linux's allowance
-for overhead. Rule of auto-tuning, unless SO_RCVBUF was set: when the user read a full window within the time in
-which it was filled, the buffer doubles, up to tcp_rmem's maximum.
+3.8.6.2.2). The field of a scaled window is rounded up, so that the peer may send a little beyond ``edge``: up to
+``promised``, the furthest that any acknowledgment allowed, which must be taken (RFC 7323, section 2.4). Of a buffer of
+SO_RCVBUF octets half is offered as window, as with Linux; the rest is Linux's allowance for overhead. Rule of
+auto-tuning, unless SO_RCVBUF was set: when the user read a full window within the time in which it was filled, the
+buffer doubles, up to tcp_rmem's maximum.
 
 Acknowledgments (RFC 5681, section 4.2): at once for two segments, for what is out of order or fills a hole, and for
 the first segments of a connection; else after 40 ms, or with data.
@@ -32,8 +34,8 @@ class Receiver:
 
     __slots__ = (
         "_mark", "_marked_read", "ack_at_ns", "ack_state", "buffer_bytes", "duplicate", "edge", "fin_at",
-        "initial", "largest_buffer", "last_ack_sent", "nxt", "queue", "quick_left", "reassembly", "scale",
-        "segment_bytes", "tuned", "unacknowledged", "urgent_at", "urgent_end", "urgent_octet",
+        "initial", "largest_buffer", "last_ack_sent", "nxt", "promised", "queue", "quick_left", "reassembly",
+        "scale", "segment_bytes", "tuned", "unacknowledged", "urgent_at", "urgent_end", "urgent_octet",
     )  # fmt: skip
 
     def __init__(self, initial: int, buffer_bytes: int, largest_buffer: int, scale: int, tuned: bool) -> None:
@@ -47,6 +49,8 @@ class Receiver:
         self.scale = scale
         """Our shift; 0 also if scaling was not agreed."""
         self.edge = self.nxt + min(buffer_bytes // 2, LARGEST_WINDOW)
+        self.promised = self.edge
+        """Less than one unit of the scale beyond the edge."""
         self.segment_bytes = 536
         """The largest segment seen, at least this."""
         self.fin_at: int | None = None
@@ -152,10 +156,17 @@ class Receiver:
         self.ack_at_ns = NEVER
         self.unacknowledged = 0
         self.last_ack_sent = nxt
+        if nxt >= edge:
+            return 0  # beyond it by what rounding promised, or by a FIN
         scale = self.scale
         if not scale:
+            self.promised = edge
             return min(edge - nxt, LARGEST_WINDOW)
-        return edge - nxt + (1 << scale) - 1 >> scale
+        window = edge - nxt + (1 << scale) - 1 >> scale
+        promised = nxt + (window << scale)
+        if promised > self.promised:
+            self.promised = promised
+        return window
 
     def _edge_possible(self) -> int:
         free = self.buffer_bytes // 2 - (self.queue.end - self.queue.start)

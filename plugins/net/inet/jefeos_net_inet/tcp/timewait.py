@@ -38,7 +38,8 @@ class TimeWait:
         self.options = connection.options
         self.send_next = connection.sender.nxt & MASK
         self.receive_next = connection.receiver.nxt & MASK
-        self.window = min(connection.receiver.edge - connection.receiver.nxt >> connection.receiver.scale, 0xFFFF)
+        receiver = connection.receiver
+        self.window = min(max(receiver.edge - receiver.nxt, 0) >> receiver.scale, 0xFFFF)
         self.stamps = connection.stamps
         self.recent_stamp = connection.recent_stamp
         self.recent_stamp_ns = now_ns
