@@ -28,7 +28,10 @@ from jefeos.sched.loop import KernelLoop
 
 def frames(count: int, seed: int = 1) -> list[bytes]:
     generator = random.Random(seed)
-    return [number.to_bytes(4, "big") + generator.randbytes(generator.randrange(56, 1510)) for number in range(count)]
+    return [
+        number.to_bytes(4, "big") + generator.randbytes(generator.randrange(56, 1510))
+        for number in range(count)
+    ]
 
 
 def in_virtual_time(body: Callable[[KernelLoop], Awaitable[None]]) -> None:
@@ -63,7 +66,9 @@ def test_frames_go_to_all_others_in_order() -> None:
 
 
 def test_faults_happen_at_their_rates_and_repeat_with_their_seed() -> None:
-    faults = Faults(loss=0.1, duplication=0.05, corruption=0.02, reordering=0.03, delay_ns=1_000_000, jitter_ns=500_000)
+    faults = Faults(
+        loss=0.1, duplication=0.05, corruption=0.02, reordering=0.03, delay_ns=1_000_000, jitter_ns=500_000
+    )
     runs = []
 
     async def body(loop: KernelLoop, seed: int) -> None:
@@ -152,6 +157,64 @@ def test_a_stream_speaks_qemu_s_framing_byte_by_byte() -> None:
     asyncio.run(body())
 
 
+def test_frames_of_a_stream_come_by_turns_and_the_peer_waits() -> None:
+    async def body() -> None:
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        port = StreamPort(ours, loop)
+        got: list[bytes] = []
+        port.receiver = got.append
+        sent = [number.to_bytes(2, "big") * 30 for number in range(1000)]
+        theirs.sendall(b"".join(struct.pack(">I", 60) + frame for frame in sent))
+        most = seen = 0
+        for _ in range(1000):
+            await asyncio.sleep(0)
+            most, seen = max(most, len(got) - seen), len(got)
+        assert got == sent
+        assert 0 < most <= 64  # a card's ring has 128 places or more, and its driver takes 64 at a time
+        theirs.sendall((struct.pack(">I", 60) + bytes(60)) * 100)
+        while len(got) == 1000:
+            await asyncio.sleep(0)
+        port.close()  # with frames left
+        before = len(got)
+        await asyncio.sleep(0.01)
+        assert len(got) == before < 1100
+        theirs.close()
+
+    asyncio.run(body())
+
+
+def test_a_stream_carries_ipv4_without_a_card_s_padding() -> None:
+    addresses = bytes.fromhex("020000000001 020000000002")
+    acknowledgment = bytes.fromhex("4500 0028 0000 4000 4006 0000 c0000202 c0000201") + bytes(20)
+
+    def on_the_wire(frame: bytes) -> bytes:
+        loop = asyncio.new_event_loop()
+        ours, theirs = socket.socketpair()
+        port = StreamPort(ours, loop)
+        port.send(frame)
+        data = theirs.recv(5000)
+        port.close()
+        theirs.close()
+        loop.close()
+        assert int.from_bytes(data[:4], "big") == len(data) - 4
+        return data[4:]
+
+    bare = addresses + b"\x08\x00" + acknowledgment
+    assert len(bare) == 54
+    for length in range(54, 61):
+        assert on_the_wire(bare.ljust(length, b"\0")) == bare
+    full = addresses + b"\x08\x00" + acknowledgment.replace(b"\0\x28", b"\0\x2e", 1) + b"octets"
+    arp = (addresses + b"\x08\x06" + bytes(28)).ljust(60, b"\0")
+    too_long, too_short = (
+        (addresses + b"\x08\x00\x45\0" + said.to_bytes(2, "big") + acknowledgment[4:]).ljust(60, b"\0")
+        for said in (1500, 19)
+    )
+    longer = bare + bytes(40)  # no card padded this one
+    for frame in (full, arp, too_long, too_short, longer, bare[:16], bare[:13], b"x"):
+        assert on_the_wire(frame) == frame
+
+
 def test_a_peer_that_does_not_read_costs_bounded_memory() -> None:
     async def body() -> None:
         loop = asyncio.get_running_loop()
@@ -216,7 +279,10 @@ def test_tcpdump_reads_the_tee(tmp_path: Path, host_program: Callable[[str], str
     command = [tcpdump, "-e", "-n", "-tt", "--time-stamp-precision=nano", "-r", str(path)]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     heads = [line for line in lines if not line.startswith("\t")]
-    assert heads[0].startswith("1700000000.123456789 52:54:00:12:34:56 > ff:ff:ff:ff:ff:ff") and "length 60" in heads[0]
+    assert (
+        heads[0].startswith("1700000000.123456789 52:54:00:12:34:56 > ff:ff:ff:ff:ff:ff")
+        and "length 60" in heads[0]
+    )
     assert "52:54:00:ab:cd:ef > 52:54:00:12:34:56" in heads[1] and "length 114" in heads[1]
 
 

@@ -4,6 +4,13 @@
              (QEMU `-netdev stream`, passt's socket)
     dgram    a pair of datagram sockets; each frame is one datagram (QEMU `-netdev dgram`)
 
+A stream carries IPv4 without the padding that a card adds up to Ethernet's 60 bytes: this wire has no collisions to
+detect, so no frame is too short for it, and QEMU sends what its virtio cards send as short as it is. Debian
+12's passt even needs it: it drops each frame that is longer than its IPv4 datagram, bare acknowledgments first of all.
+
+From a stream come a few frames each turn of the loop, and the next ones when the kernel had a turn too: else one read
+would overrun a card's ring, where the peer could have been made to wait.
+
 What the peer cannot take at once waits, up to MOST_WAITING_BYTES; beyond that frames are lost and counted, as a card's
 would be on a wire that is too slow. A peer that goes away is a wire that is pulled out: `link_changed(False)`. A length
 that no frame has ends a stream, as nothing after it can be trusted.
@@ -18,14 +25,20 @@ from collections import deque
 from typing import Final
 
 from jefeos.errors import ConfigError
-from jefeos.net.device import Offload
+from jefeos.net.device import ETHERNET_HEADER_BYTES, MINIMUM_FRAME_BYTES, Offload
 from jefeos.net.wire import Port
 
 LENGTH_BYTES: Final = 4
 MAXIMUM_FRAME_BYTES: Final = 65_550  # a TSO frame with its header, which passt may send
 MOST_WAITING_BYTES: Final = 4 << 20
 _RECEIVE_BYTES: Final = 256 << 10
-_FRAMES_A_TURN: Final = 256
+_DATAGRAMS_A_TURN: Final = 256
+_FRAMES_A_TURN: Final = 32
+"""Of a stream: half of what a card's driver takes at a time, so that it keeps up."""
+_IPV4: Final = b"\x08\x00"
+_IPV4_HEADER_BYTES: Final = 20
+_ETHERTYPE: Final = slice(12, 14)
+_IPV4_TOTAL_LENGTH: Final = slice(16, 18)
 
 
 class SocketPort(Port):
@@ -85,6 +98,8 @@ class StreamPort(SocketPort):
         if sock is None or not self.link_up:
             self.lost_frames += 1
             return
+        if len(frame) <= MINIMUM_FRAME_BYTES:
+            frame = _without_padding(frame)
         data = len(frame).to_bytes(LENGTH_BYTES, "big") + frame
         if self._waiting:
             if self._waiting_bytes + len(data) > MOST_WAITING_BYTES:
@@ -130,22 +145,38 @@ class StreamPort(SocketPort):
         if not data:
             self._hang_up()
             return
+        self._received += data
+        if self._deliver():
+            self._loop.remove_reader(self._socket.fileno())
+            self._loop.call_soon(self._deliver_more)
+
+    def _deliver_more(self) -> None:
+        if self._socket is None:
+            return
+        if self._deliver():
+            self._loop.call_soon(self._deliver_more)
+        elif self._socket is not None:
+            self._loop.add_reader(self._socket.fileno(), self._readable)
+
+    def _deliver(self) -> bool:
+        """A turn's frames. True if there are more, and the port is still open."""
         received = self._received
-        received += data
-        at = 0
+        at = frames = 0
         while len(received) - at >= LENGTH_BYTES:
             length = int.from_bytes(received[at : at + LENGTH_BYTES], "big")
             if not 0 < length <= MAXIMUM_FRAME_BYTES:
                 self._hang_up()
-                return
+                return False
             end = at + LENGTH_BYTES + length
-            if end > len(received):
+            if end > len(received) or frames == _FRAMES_A_TURN:
                 break
             frame = bytes(received[at + LENGTH_BYTES : end])
             at = end
+            frames += 1
             if self.link_up:
                 self.receiver(frame)
         del received[:at]
+        return frames == _FRAMES_A_TURN and self._socket is not None
 
 
 class DatagramPort(SocketPort):
@@ -185,7 +216,7 @@ class DatagramPort(SocketPort):
 
     def _readable(self) -> None:
         assert self._socket is not None
-        for _ in range(_FRAMES_A_TURN):
+        for _ in range(_DATAGRAMS_A_TURN):
             try:
                 frame = self._socket.recv(MAXIMUM_FRAME_BYTES)
             except OSError:
@@ -194,6 +225,14 @@ class DatagramPort(SocketPort):
                 self.receiver(frame)
             if self._socket is None:
                 return
+
+
+def _without_padding(frame: bytes) -> bytes:
+    """``frame`` up to the end of its IPv4 datagram; whole if it has none or says a length that cannot be."""
+    if frame[_ETHERTYPE] != _IPV4:
+        return frame
+    length = int.from_bytes(frame[_IPV4_TOTAL_LENGTH], "big")
+    return frame[: ETHERNET_HEADER_BYTES + length] if length >= _IPV4_HEADER_BYTES else frame
 
 
 def connect_stream(path: str, loop: asyncio.AbstractEventLoop) -> StreamPort:
