@@ -14,7 +14,7 @@ a full disk at every point of an operation, writes that the disk refuses, loss o
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 
 import pytest
@@ -70,6 +70,12 @@ class VolumeConformance(FilesystemConformance):
     image: MemoryImage
 
     # --- fixtures --------------------------------------------------------------------------------------------
+
+    @pytest.fixture(autouse=True)
+    def _forget_the_image(self) -> Iterator[None]:
+        """Pytest keeps the object of each test until the end of the run: hundreds of volumes would be kept with them."""
+        yield
+        self.__dict__.pop("image", None)
 
     @pytest.fixture
     def filesystem(self, page_cache: PageCache, clock: TickingClock) -> Filesystem:
