@@ -73,7 +73,7 @@ class VolumeConformance(FilesystemConformance):
 
     @pytest.fixture(autouse=True)
     def _forget_the_image(self) -> Iterator[None]:
-        """Pytest keeps the object of each test until the end of the run: hundreds of volumes would be kept with them."""
+        """Pytest keeps the object of each test to the end of the run: hundreds of volumes would stay with them."""
         yield
         self.__dict__.pop("image", None)
 
