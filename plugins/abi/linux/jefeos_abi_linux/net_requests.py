@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from jefeos.errors import Errno, KernelError
 from jefeos.net.address import AF_INET
+from jefeos.net.files import StreamFile
 from jefeos.net.stack import Interface, InterfaceFlags, Neighbour, NeighbourState, NetworkStack, Route
 
 from jefeos_abi_linux.rtnetlink import broadcast_of
@@ -23,7 +24,7 @@ from jefeos_abi_linux.sockets import Socket
 if TYPE_CHECKING:
     from jefeos.proc.task import Task
 
-SIOCADDRT, SIOCDELRT = 0x890B, 0x890C
+SIOCATMARK, SIOCADDRT, SIOCDELRT = 0x8905, 0x890B, 0x890C
 SIOCGIFNAME, SIOCGIFCONF = 0x8910, 0x8912
 SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCGIFADDR, SIOCSIFADDR = 0x8913, 0x8914, 0x8915, 0x8916
 SIOCGIFDSTADDR, SIOCGIFBRDADDR, SIOCSIFBRDADDR = 0x8917, 0x8919, 0x891A
@@ -43,6 +44,9 @@ _RTENTRY: Final = struct.Struct("<8x16s16s16sH22xh6xQQ16x")
 def socket_request(task: Task, file: Socket, request: int, argument: int) -> int:
     """The request, or ENOTTY."""
     stack = task.kernel.net.stack
+    if request == SIOCATMARK and isinstance(file, StreamFile):
+        task.mm.write_u32(argument, int(file.socket.get_option("siocatmark")))
+        return 0
     if request == SIOCGIFCONF:
         return _list_interfaces(task, stack, argument)
     if request in _CHANGES or request in _OTHERS:

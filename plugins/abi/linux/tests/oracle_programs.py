@@ -6,6 +6,7 @@ statically, so that both sides run the same instructions. On the host it needs r
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from pathlib import Path
 
@@ -75,11 +76,18 @@ def compile_program(name: str, compiler: str, folder: Path) -> Path:
     return target
 
 
+def _default_signals() -> None:
+    """Whoever started the tests may ignore some, as nohup does; the system's programs start with the defaults."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def on_the_host(program: Path, empty_folder: Path) -> Outcome:
     """Run it here."""
     cwd = empty_folder if program.name in FILE_PROGRAMS else "/"
     done = subprocess.run(
-        [program], cwd=cwd, capture_output=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL, check=False
+        [program], cwd=cwd, capture_output=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL, check=False,
+        preexec_fn=_default_signals,
     )
     return Outcome(_lines(done.stdout), done.returncode)
 
