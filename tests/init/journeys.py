@@ -91,11 +91,11 @@ def inittab_read_again_and_init_started_anew(root: str) -> None:
     """SIGHUP makes init read its table again, SIGQUIT its ``restart`` line. The inittab is `roots.INITTAB`."""
     with boot(root) as terminal:
         log_in(terminal)
-        terminal.type("echo '::respawn:/bin/sleep 777' >>/etc/inittab; kill -HUP 1; sleep 1\r")
-        terminal.type("pgrep -x /bin/sleep | wc -l\r")
-        terminal.expect("\n1\r\n")
-        terminal.type("kill -KILL $(pgrep -x /bin/sleep); sleep 2; pgrep -x /bin/sleep | wc -l\r")
-        terminal.expect("\n1\r\n")
+        until = "until pgrep -x /bin/sleep >/dev/null; do sleep 1; done; echo there: $(pgrep -x /bin/sleep | wc -l)\r"
+        terminal.type(f"echo '::respawn:/bin/sleep 777' >>/etc/inittab; kill -HUP 1; {until}")
+        terminal.expect("\nthere: 1\r\n")  # init looks about once a second
+        terminal.type(f"kill -KILL $(pgrep -x /bin/sleep); {until}")
+        terminal.expect("\nthere: 1\r\n")
         terminal.type("kill -QUIT 1\r")
         terminal.expect("shutdown-ran")
         terminal.expect("sysinit-ran")  # by the new one
