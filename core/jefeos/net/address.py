@@ -54,3 +54,22 @@ def parse_address(text: str) -> Address:
 def address_text(address: Address) -> str:
     """The address as people write it."""
     return str(ip_address(address))
+
+
+# --- IPv4 networks ---------------------------------------------------------------------------------------------
+
+
+def netmask(prefix_length: int) -> Address:
+    """``255.255.255.0`` for 24."""
+    return ((0xFFFF_FFFF << 32 - prefix_length) & 0xFFFF_FFFF).to_bytes(4, "big")
+
+
+def mask_length(mask: Address) -> int | None:
+    """24 for ``255.255.255.0``; None for a mask with holes."""
+    length = int.from_bytes(mask, "big").bit_count()
+    return length if netmask(length) == mask else None
+
+
+def classful_length(address: Address) -> int:
+    """The prefix length of an address that came without a mask (RFC 791, section 3.2)."""
+    return 8 if address[0] < 128 else 16 if address[0] < 192 else 24

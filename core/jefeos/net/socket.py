@@ -9,10 +9,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from enum import IntFlag
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from jefeos.net.address import Address, SocketAddress
 
+TCP_STATE_NUMBERS: Final = {
+    "ESTABLISHED": 1, "SYN_SENT": 2, "SYN_RECEIVED": 3, "FIN_WAIT_1": 4, "FIN_WAIT_2": 5, "TIME_WAIT": 6, "CLOSED": 7,
+    "CLOSE_WAIT": 8, "LAST_ACK": 9, "LISTEN": 10, "CLOSING": 11,
+}
+"""Linux's numbers of `StreamSocket.state` (include/net/tcp_states.h)."""
 Data: TypeAlias = bytes | bytearray | memoryview
 
 class Readiness(IntFlag):

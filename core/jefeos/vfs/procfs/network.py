@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
-from jefeos.net.address import AF_INET, AF_INET6, SocketAddress
+from jefeos.net.address import AF_INET, AF_INET6, SocketAddress, netmask
+from jefeos.net.socket import TCP_STATE_NUMBERS
 
 if TYPE_CHECKING:
     from jefeos.kernel import Kernel
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
 TICKS_A_SECOND: Final = 100
 _TICK_NS: Final = 1_000_000_000 // TICKS_A_SECOND
 RTF_UP, RTF_GATEWAY, RTF_HOST = 0x1, 0x2, 0x4
-_TCP_STATES: Final = {
-    "ESTABLISHED": 1, "SYN_SENT": 2, "SYN_RECEIVED": 3, "FIN_WAIT_1": 4, "FIN_WAIT_2": 5, "TIME_WAIT": 6, "CLOSED": 7,
-    "CLOSE_WAIT": 8, "LAST_ACK": 9, "LISTEN": 10, "CLOSING": 11,
-}
 _TIMERS: Final = {"on": 1, "keepalive": 2, "timewait": 3, "persist": 4}
 _ARP_STATES: Final = {0x02: 2, 0x04: 2, 0x08: 2, 0x10: 2, 0x80: 6}
 _DEVICE_HEADING: Final = (
@@ -97,11 +94,10 @@ class NetworkText:
             if len(route.destination) != 4:
                 continue
             flags = RTF_UP | (RTF_GATEWAY if route.gateway else 0) | (RTF_HOST if route.prefix_length == 32 else 0)
-            mask = (0xFFFF_FFFF << 32 - route.prefix_length) & 0xFFFF_FFFF
             line = b"%s\t%08X\t%08X\t%04X\t0\t0\t%d\t%08X\t%d\t0\t0" % (
                 stack.interface(route.interface).name.encode(),  # type: ignore[union-attr]
                 _word(route.destination), _word(route.gateway or bytes(4)), flags, route.metric,
-                _word(mask.to_bytes(4, "big")), route.mtu,
+                _word(netmask(route.prefix_length)), route.mtu,
             )  # fmt: skip
             lines.append(line.ljust(127) + b"\n")
         return b"".join(lines)
@@ -163,7 +159,7 @@ class NetworkText:
             if info.family != family:
                 continue
             uid, inode = info.owner if isinstance(info.owner, tuple) else (0, 0)
-            state = _TCP_STATES.get(info.state, 7) if kind == "tcp" else 1 if info.remote is not None else 7
+            state = TCP_STATE_NUMBERS.get(info.state, 7) if kind == "tcp" else 1 if info.remote is not None else 7
             line = (
                 f"{number:4d}: {_end(info.local, family)} {_end(info.remote, family)} {state:02X} "
                 f"{info.send_queue:08X}:{info.receive_queue:08X} {_TIMERS.get(info.timer, 0):02X}:"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from jefeos.errors import Errno, KernelError
+from jefeos.net.socket import TCP_STATE_NUMBERS
 
 from jefeos_abi_linux.sockets import SOL_SOCKET, option_number
 
@@ -165,23 +166,13 @@ STRUCTURES: Final[
     (SOL_ICMPV6, 1): ("icmp6_filter", bytes, bytes),
 }
 
-_TCP_STATES: Final = (
-    "ESTABLISHED", "SYN_SENT", "SYN_RECEIVED", "FIN_WAIT_1", "FIN_WAIT_2", "TIME_WAIT", "CLOSED", "CLOSE_WAIT",
-    "LAST_ACK", "LISTEN", "CLOSING",
-)
-
-
-def tcp_state_number(state: str) -> int:
-    """Linux's number of a TCP state (include/net/tcp_states.h)."""
-    return _TCP_STATES.index(state) + 1 if state in _TCP_STATES else 7
-
-
 def tcp_info_bytes(state: str, info: Mapping[str, int]) -> bytes:
     """struct tcp_info up to tcpi_total_retrans: what the stack does not know is 0."""
     get = info.get
     first = struct.pack(
         "<8B",
-        tcp_state_number(state), get("ca_state", 0), get("retransmits", 0), get("probes", 0), get("backoff", 0),
+        TCP_STATE_NUMBERS.get(state, TCP_STATE_NUMBERS["CLOSED"]),
+        get("ca_state", 0), get("retransmits", 0), get("probes", 0), get("backoff", 0),
         get("options", 0), get("snd_wscale", 0) & 15 | (get("rcv_wscale", 0) & 15) << 4, 0,
     )
     names = (

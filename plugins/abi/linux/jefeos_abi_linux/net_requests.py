@@ -14,11 +14,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from jefeos.errors import Errno, KernelError
-from jefeos.net.address import AF_INET
+from jefeos.net.address import AF_INET, classful_length, mask_length, netmask
 from jefeos.net.files import StreamFile
 from jefeos.net.stack import Interface, InterfaceFlags, Neighbour, NeighbourState, NetworkStack, Route
 
-from jefeos_abi_linux.rtnetlink import broadcast_of
+from jefeos_abi_linux.rtnetlink import ARPHRD_ETHER, DEFAULT_QUEUE_LENGTH, broadcast_of, hardware_type
 from jefeos_abi_linux.sockets import Socket
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ SIOCGIFTXQLEN, SIOCGIFMAP = 0x8942, 0x8970
 SIOCDARP, SIOCGARP, SIOCSARP = 0x8953, 0x8954, 0x8955
 IFREQ_BYTES: Final = 40
 NAME_BYTES: Final = 16
-DEFAULT_QUEUE_LENGTH: Final = 1000
-ARPHRD_ETHER, ARPHRD_LOOPBACK = 1, 772
 RTF_GATEWAY, RTF_HOST = 0x2, 0x4
 ATF_COM, ATF_PERM = 0x2, 0x4
 _RTENTRY: Final = struct.Struct("<8x16s16s16sH22xh6xQQ16x")
@@ -73,15 +71,10 @@ def _sockaddr(address: bytes) -> bytes:
     return struct.pack("<HH4s8x", AF_INET, 0, address)
 
 
-def _mask(prefix_length: int) -> bytes:
-    return ((0xFFFF_FFFF << 32 - prefix_length) & 0xFFFF_FFFF).to_bytes(4, "big")
-
-
 def _prefix_length(mask: bytes) -> int:
     """The length of a network mask. EINVAL for one with holes."""
-    number = int.from_bytes(mask, "big")
-    length = number.bit_count()
-    if _mask(length) != mask:
+    length = mask_length(mask)
+    if length is None:
         raise KernelError(Errno.EINVAL)
     return length
 
@@ -110,8 +103,7 @@ def _list_interfaces(task: Task, stack: NetworkStack, argument: int) -> int:
 
 
 def _hardware_address(interface: Interface) -> bytes:
-    loopback = interface.flags & InterfaceFlags.LOOPBACK
-    return struct.pack("<H6s8x", ARPHRD_LOOPBACK if loopback else ARPHRD_ETHER, interface.mac)
+    return struct.pack("<H6s8x", hardware_type(interface), interface.mac)
 
 
 def _broadcast(interface: Interface) -> bytes:
@@ -129,7 +121,7 @@ _QUESTIONS: Final[dict[int, Callable[[Interface], bytes]]] = {
     SIOCGIFADDR: lambda interface: _sockaddr(_own(interface)[0]),
     SIOCGIFDSTADDR: lambda interface: _sockaddr(_own(interface)[0]),
     SIOCGIFBRDADDR: _broadcast,
-    SIOCGIFNETMASK: lambda interface: _sockaddr(_mask(_own(interface)[1])),
+    SIOCGIFNETMASK: lambda interface: _sockaddr(netmask(_own(interface)[1])),
     SIOCGIFMETRIC: lambda interface: _int(0),
     SIOCGIFMTU: lambda interface: _int(interface.mtu),
     SIOCGIFHWADDR: _hardware_address,
@@ -153,18 +145,13 @@ def _address_in(data: bytes) -> bytes:
     return data[4:8]
 
 
-def _classful_length(address: bytes) -> int:
-    """The prefix that an address without a mask gets, as Linux gives it."""
-    return 8 if address[0] < 128 else 16 if address[0] < 192 else 24
-
-
 def _set_address(interface: Interface, data: bytes) -> None:
     """The address becomes the only IPv4 one; 0.0.0.0 takes it away. The interface comes up, as on Linux."""
     address = _address_in(data)
     for own in [own for own in interface.addresses if len(own.address) == 4]:
         interface.remove_address(own.address)
     if any(address):
-        interface.add_address(address, _classful_length(address))
+        interface.add_address(address, classful_length(address))
         interface.set_up(True)
 
 

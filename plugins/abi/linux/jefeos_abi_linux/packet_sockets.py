@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 from jefeos.errors import Errno, KernelError
 from jefeos.net.files import PacketFile
 from jefeos.net.socket import Frame, PacketSocket
-from jefeos.net.stack import InterfaceFlags
 
+from jefeos_abi_linux.rtnetlink import ARPHRD_ETHER, hardware_type
 from jefeos_abi_linux.sockets import (
     MSG_DONTWAIT,
     MSG_OOB,
@@ -36,7 +36,6 @@ AF_PACKET: Final = 17
 SOL_PACKET: Final = 263
 PACKET_ADD_MEMBERSHIP, PACKET_DROP_MEMBERSHIP, PACKET_STATISTICS, PACKET_AUXDATA = 1, 2, 6, 8
 PACKET_MR_PROMISC: Final = 1
-ARPHRD_ETHER, ARPHRD_LOOPBACK = 1, 772
 SO_ERROR, SO_SNDBUF, SO_RCVBUF, SO_BROADCAST = 4, 7, 8, 6
 _SOCKADDR: Final = struct.Struct("<HHiHBB8s")
 _MEMBERSHIP: Final = struct.Struct("<iHH8s")
@@ -96,10 +95,9 @@ class PacketSocketFile(PacketFile, Socket):
         hardware = ARPHRD_ETHER
         if interface:
             try:
-                loopback = self.kernel.net.stack.interface(interface).flags & InterfaceFlags.LOOPBACK
-            except KernelError:
-                loopback = InterfaceFlags(0)
-            hardware = ARPHRD_LOOPBACK if loopback else ARPHRD_ETHER
+                hardware = hardware_type(self.kernel.net.stack.interface(interface))
+            except KernelError:  # it is gone
+                hardware = ARPHRD_ETHER
         return _SOCKADDR.pack(AF_PACKET, _swapped(ether_type), interface, hardware, kind, len(mac), mac)
 
     def local_name(self) -> bytes:

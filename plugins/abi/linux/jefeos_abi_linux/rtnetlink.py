@@ -140,11 +140,16 @@ def _int_of(attributes: dict[int, bytes], kind: int, default: int = 0) -> int:
 # --- what is told ---------------------------------------------------------------------------------------------
 
 
+def hardware_type(interface: Interface) -> int:
+    """ARPHRD_* of an interface."""
+    return ARPHRD_LOOPBACK if interface.flags & InterfaceFlags.LOOPBACK else ARPHRD_ETHER
+
+
 def link_body(interface: Interface) -> bytes:
     """RTM_NEWLINK."""
     loopback = bool(interface.flags & InterfaceFlags.LOOPBACK)
     head = LinkMessage(
-        type=ARPHRD_LOOPBACK if loopback else ARPHRD_ETHER, index=interface.index, flags=int(interface.flags)
+        type=hardware_type(interface), index=interface.index, flags=int(interface.flags)
     )
     running = bool(interface.flags & InterfaceFlags.RUNNING)
     state = OPERSTATE_UNKNOWN if loopback else OPERSTATE_UP if running else OPERSTATE_DOWN

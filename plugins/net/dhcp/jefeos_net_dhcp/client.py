@@ -27,6 +27,7 @@ from typing import Final, TypeAlias
 
 from attrs import define, field, frozen
 from jefeos.errors import CorruptError
+from jefeos.net.address import classful_length, mask_length
 
 from jefeos_net_dhcp.layout import BROADCAST_FLAG, FOREVER_S, MAXIMUM_BYTES, Code, MessageType
 from jefeos_net_dhcp.message import Message
@@ -354,9 +355,10 @@ class Client:
     def _lease_of(self, message: Message, sent_ns: int) -> Lease | None:
         """The lease that an OFFER or ACK grants; None if it is not complete or cannot be meant."""
         lease_s, server, mask = message.number(Code.LEASE_TIME), message.server, message.address(Code.SUBNET_MASK)
-        prefix_length = int.from_bytes(mask, "big").bit_count() if mask else _classful(message.yours)
-        contiguous = not mask or int.from_bytes(mask, "big") == (0xFFFF_FFFF << 32 - prefix_length) & 0xFFFF_FFFF
-        if lease_s is None or lease_s < SHORTEST_LEASE_S or not server or not contiguous or not _usable(message.yours):
+        prefix_length = mask_length(mask) if mask else classful_length(message.yours)
+        if lease_s is None or lease_s < SHORTEST_LEASE_S or not server or prefix_length is None:
+            return None
+        if not _usable(message.yours):
             return None
         rebind_s = message.number(Code.REBINDING_TIME)
         if rebind_s is None or not 0 < rebind_s < lease_s:
@@ -382,10 +384,6 @@ class Client:
 def _usable(address: bytes) -> bool:
     """Whether a host can have it: not 0/8, 127/8, multicast or reserved."""
     return address[0] not in (0, 127) and address[0] < 224
-
-
-def _classful(address: bytes) -> int:
-    return 8 if address[0] < 128 else 16 if address[0] < 192 else 24
 
 
 def _dotted(address: bytes) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from attrs import define, field
+from jefeos.net.address import netmask
 from jefeos.net.services import DhcpServerConfig
 
 from jefeos_net_dhcp.layout import Code, MessageType
@@ -82,11 +83,10 @@ class Leases:
         config = self.config
         reply = Message(kind, message.xid, message.mac, True, message.flags, client=message.client, yours=address)
         reply.relay = message.relay
-        mask = (0xFFFF_FFFF << 32 - config.prefix_length) & 0xFFFF_FFFF
         options: dict[int, bytes] = {Code.SERVER_IDENTIFIER: self.own}
         if any(address):
             options[Code.LEASE_TIME] = seconds_option(config.lease_s)
-        options[Code.SUBNET_MASK] = mask.to_bytes(4, "big")
+        options[Code.SUBNET_MASK] = netmask(config.prefix_length)
         if config.router:
             options[Code.ROUTER] = config.router
         if config.servers:

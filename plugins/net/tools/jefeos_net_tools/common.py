@@ -6,7 +6,17 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from jefeos.errors import Errno, KernelError, UsageError
-from jefeos.net.address import AF_INET6, LOOPBACK4, LOOPBACK6, Address, address_text, family_of, parse_address
+from jefeos.net.address import (
+    AF_INET6,
+    LOOPBACK4,
+    LOOPBACK6,
+    Address,
+    address_text,
+    family_of,
+    mask_length,
+    netmask,
+    parse_address,
+)
 from jefeos.proc.applet import describe
 from jefeos.sched.wait import Interrupted
 
@@ -122,13 +132,12 @@ def network_text(address: Address, prefix_length: int) -> str:
 
 def mask_text(prefix_length: int) -> str:
     """``255.255.255.0`` for 24."""
-    return address_text(((0xFFFF_FFFF << 32 - prefix_length) & 0xFFFF_FFFF).to_bytes(4, "big"))
+    return address_text(netmask(prefix_length))
 
 
 def parse_mask(text: str) -> int:
     """24 for ``255.255.255.0``."""
-    number = int.from_bytes(parse_address(text), "big")
-    length = number.bit_count()
-    if number != (0xFFFF_FFFF << 32 - length) & 0xFFFF_FFFF:
+    length = mask_length(parse_address(text))
+    if length is None:
         raise CommandError(f"{text} is no network mask", STATUS_USAGE)
     return length

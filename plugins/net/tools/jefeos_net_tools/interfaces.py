@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from jefeos.net.address import AF_INET, AF_INET6, address_text, family_of, parse_address
+from jefeos.net.address import AF_INET, AF_INET6, address_text, classful_length, family_of, parse_address
 from jefeos.net.stack import Interface, InterfaceAddress, InterfaceFlags, Neighbour, NeighbourState, Route
 
 from jefeos_net_tools.common import (
@@ -282,7 +282,7 @@ async def ifconfig(proc: Proc, argv: list[bytes]) -> int:
         if mask is not None:
             length = parse_mask(mask)
         elif "/" not in word and len(address) == 4:
-            length = 8 if address[0] < 128 else 16 if address[0] < 192 else 24
+            length = classful_length(address)
         for own in [own for own in interface.addresses if len(own.address) == len(address)]:
             interface.remove_address(own.address)
         interface.add_address(address, length)

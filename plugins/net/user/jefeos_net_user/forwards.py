@@ -18,6 +18,8 @@ from jefeos.errors import ConfigError, KernelError
 from jefeos.net.address import AF_INET, SocketAddress
 from jefeos.net.socket import DatagramSocket, Readiness, StreamSocket
 
+from jefeos_net_user.streams import reset
+
 if TYPE_CHECKING:
     from jefeos.net.stack import NetworkStack
     from jefeos.sched.loop import KernelLoop
@@ -28,7 +30,6 @@ IDLE_S: Final = 60.0
 SWEEP_S: Final = 10.0
 MOST_PEERS: Final = 256
 MOST_BYTES: Final = 65_535
-LINGER_RESET: Final = b"\1\0\0\0\0\0\0\0"
 
 Guest = Callable[[], bytes]
 """Gives the address of the guest that ports lead to."""
@@ -82,7 +83,7 @@ class StreamForward:
         try:
             inside = self._stack.open_stream(AF_INET)
         except KernelError:
-            _reset(outside)
+            reset(outside)
             return
         self._waiting[inside] = outside
         inside.changed = lambda: self._loop.call_soon(self._look, inside)  # type: ignore[assignment]
@@ -105,7 +106,7 @@ class StreamForward:
         inside.changed = _nothing
         inside.close()
         if outside is not None:
-            _reset(outside)
+            reset(outside)
 
     def close(self) -> None:
         """Listen no more."""
@@ -187,13 +188,6 @@ class DatagramForward:
         self._host.close()
         for outside in list(self._peers):
             self._close_peer(outside)
-
-
-def _reset(outside: socket.socket) -> None:
-    try:
-        outside.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RESET)
-    finally:
-        outside.close()
 
 
 def _nothing() -> None:

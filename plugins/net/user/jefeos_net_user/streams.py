@@ -45,6 +45,14 @@ def host_stream() -> socket.socket:
     return made
 
 
+def reset(made: socket.socket) -> None:
+    """Close a host socket by RST."""
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    finally:
+        made.close()
+
+
 class Outgoing:
     """A guest's connection on its way to the host's network."""
 
@@ -242,10 +250,7 @@ class Splice:
             return
         self._forget()
         self._guest.abort()
-        try:
-            self._host.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        finally:
-            self._host.close()
+        reset(self._host)
 
     close = _reset
 
