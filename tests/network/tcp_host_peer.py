@@ -104,6 +104,16 @@ async def host_receive(loop: Any, host: socket.socket) -> tuple[int, str]:
     return count, digest.hexdigest()
 
 
+async def settled_states(network: HostNetwork, patience_s: float = 45) -> list[str]:
+    """States of our sockets once all of them rest: the last FIN or its ACK may be lost several times."""
+    until = time.monotonic() + patience_s
+    while True:
+        states = [line.state for line in network.stack.sockets()]
+        if set(states) <= {"TIME_WAIT"} or time.monotonic() > until:
+            return states
+        await asyncio.sleep(0.05)
+
+
 async def transfer(network: HostNetwork, role: str, direction: str, total: int) -> dict[str, Any]:
     """One connection in which we are ``client`` or ``server`` and send data ``out``, ``in`` or ``both`` ways."""
     other = "server" if role == "client" else "client"
@@ -130,8 +140,7 @@ async def transfer(network: HostNetwork, role: str, direction: str, total: int) 
         digest.update(data)
         position += len(data)
     empty = hashlib.sha256().hexdigest()
-    await asyncio.sleep(0.3)
-    states = [line.state for line in network.stack.sockets()]
+    states = await settled_states(network)
     return {
         "right": host_got == (out, digest.hexdigest() if out else empty)
         and we_got == (back, digest.hexdigest() if back else empty),
