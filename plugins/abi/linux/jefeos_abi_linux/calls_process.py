@@ -77,6 +77,8 @@ P_ALL: Final = 0
 P_PID: Final = 1
 P_PGID: Final = 2
 P_PIDFD: Final = 3
+WAITID_FIELDS: Final = ((0, 12), (16, 28))
+"""Where waitid's siginfo has si_signo, si_errno, si_code; si_pid, si_uid, si_status: it leaves the rest alone."""
 INT_MIN: Final = -(1 << 31)
 
 
@@ -358,74 +360,79 @@ def waitid(
     task: Task, kind: Int, number: Int, info: UserPtr, options: Flags, usage: UserPtr
 ) -> MaybeAwait[int]:
     """waitid(2)."""
-    if options & ~(WNOHANG | WNOWAIT | WEXITED | WUNTRACED | WCONTINUED | W_EXTRA):
-        raise KernelError(Errno.EINVAL)
-    if not options & (WEXITED | WUNTRACED | WCONTINUED):
-        raise KernelError(Errno.EINVAL)
-    no_hang = bool(options & WNOHANG)
-    if kind == P_ALL:
-        pid = -1
-    elif kind == P_PID:
-        if number <= 0:
-            raise KernelError(Errno.EINVAL)
-        pid = number
-    elif kind == P_PGID:
-        if number < 0:
-            raise KernelError(Errno.EINVAL)
-        pid = -number
-        if number == 1:  # -1 would mean any child
-            raise KernelError(Errno.ECHILD)
-    elif kind == P_PIDFD:
-        from jefeos_abi_linux.pidfd import process_of
-
-        if number < 0:
-            raise KernelError(Errno.EINVAL)
-        process, file = process_of(task, number)
-        pid = process.pid
-        if file.nonblocking and not no_hang:
-            return _waitid_nonblocking(task, pid, info, options, usage)
-    else:
-        raise KernelError(Errno.EINVAL)
-    found = _waitid_find(task, pid, options, no_hang)
+    try:
+        found = _waitid_find(task, kind, number, options)
+    except KernelError:
+        _write_info(task, info, None)
+        raise
     if isinstance(found, Coroutine):
         return _waitid_later(task, found, info, usage)
     return _waitid_report(task, found, info, usage)
 
 
-def _waitid_find(task: Task, pid: int, options: int, no_hang: bool) -> MaybeAwait[WaitReport | None]:
-    return task.kernel.lifecycle.wait(
+def _waitid_find(task: Task, kind: int, number: int, options: int) -> MaybeAwait[WaitReport | None]:
+    if options & ~(WNOHANG | WNOWAIT | WEXITED | WUNTRACED | WCONTINUED | W_EXTRA):
+        raise KernelError(Errno.EINVAL)
+    if not options & (WEXITED | WUNTRACED | WCONTINUED):
+        raise KernelError(Errno.EINVAL)
+    pid, nonblocking = _waitid_child(task, kind, number)
+    no_hang = bool(options & WNOHANG)
+    found = task.kernel.lifecycle.wait(
         task,
         pid=pid,
         exited=bool(options & WEXITED),
         stopped=bool(options & WUNTRACED),
         continued=bool(options & WCONTINUED),
-        no_hang=no_hang,
+        no_hang=no_hang or nonblocking,
         keep=bool(options & WNOWAIT),
         kind=_child_kind(options),
         own_only=bool(options & W_NOTHREAD),
     )
-
-
-def _waitid_nonblocking(task: Task, pid: int, info: int, options: int, usage: int) -> int:
-    found = _waitid_find(task, pid, options, True)
-    if found is None:
+    if found is None and not no_hang:
         raise KernelError(Errno.EAGAIN)
-    assert isinstance(found, WaitReport)
-    return _waitid_report(task, found, info, usage)
+    return found
+
+
+def _waitid_child(task: Task, kind: int, number: int) -> tuple[int, bool]:
+    """Whom waitid means, as wait4 would say it, and whether a pidfd says not to wait. EINVAL, ECHILD, EBADF."""
+    if kind == P_ALL:
+        return -1, False
+    if kind == P_PID and number > 0:
+        return number, False
+    if kind == P_PGID and number >= 0:
+        if number == 1:  # -1 would mean any child
+            raise KernelError(Errno.ECHILD)
+        return -number, False
+    if kind == P_PIDFD and number >= 0:
+        from jefeos_abi_linux.pidfd import process_of
+
+        process, file = process_of(task, number)
+        return process.pid, file.nonblocking
+    raise KernelError(Errno.EINVAL)
 
 
 async def _waitid_later(task: Task, found: Any, info: int, usage: int) -> int:
-    return _waitid_report(task, await found, info, usage)
+    try:
+        report = await found
+    except KernelError:
+        _write_info(task, info, None)
+        raise
+    return _waitid_report(task, report, info, usage)
 
 
 def _waitid_report(task: Task, report: WaitReport | None, info: int, usage: int) -> int:
-    if report is None:
-        if info:
-            task.mm.write(info, bytes(SIGINFO_BYTES))
-        return 0
-    if usage:
+    if report is not None and usage:
         task.mm.write(usage, rusage_bytes(report.usage))
-    if info:
-        details = SignalInfo(Signal.SIGCHLD, report.code, report.pid, report.uid, report.status)
-        task.mm.write(info, siginfo_bytes(details))
+    _write_info(task, info, report)
     return 0
+
+
+def _write_info(task: Task, info: int, report: WaitReport | None) -> None:
+    """The fields of siginfo that waitid has something to say in, and no others: zeros if it failed or found nobody."""
+    if not info:
+        return
+    found = bytes(SIGINFO_BYTES)
+    if report is not None:
+        found = siginfo_bytes(SignalInfo(Signal.SIGCHLD, report.code, report.pid, report.uid, report.status))
+    for start, end in WAITID_FIELDS:
+        task.mm.write(info + start, found[start:end])

@@ -6,6 +6,7 @@ static void si(siginfo_t *i) { printf("  si signo %d code %d status %d pid? %d u
 #define W(type, id, opt) do { siginfo_t i_; memset(&i_, 0x55, sizeof i_); errno = 0; int r_ = waitid(type, id, &i_, opt); printf("%s: %d errno %d\n", #type " " #id " " #opt, r_, r_ < 0 ? errno : 0); if (!r_) { if (i_.si_pid) si(&i_); else printf("  nothing signo %d\n", i_.si_signo); } } while (0)
 static pid_t child(int code) { fflush(stdout); pid_t c = fork(); if (!c) _exit(code); return c; }
 static void *thr(void *p) { int st; long r = syscall(SYS_wait4, -1, &st, __WNOTHREAD | WNOHANG, NULL); printf("nothread %ld errno %d\n", r < 0 ? -1L : r > 0, errno); r = syscall(SYS_wait4, -1, &st, WNOHANG, NULL); printf("thread %d\n", r > 0); return NULL; }
+static void bytes(int type, int id, int options) { unsigned char b[128]; memset(b, 0xaa, 128); long r = S(waitid, type, id, b, options, NULL); printf("%ld errno %d, left alone:", r, r ? errno : 0); for (int i = 0; i < 128; i++) if (b[i] == 0xaa && i < 32) printf(" %d", i); printf(", %d\n", b[0]); }
 static int fn(void *p) { return 7; }
 static void nothing(int s) { }
 int main(void) {
@@ -15,6 +16,10 @@ int main(void) {
     c = child(3); usleep(20000); W(P_PID, c, WEXITED | WNOWAIT); W(P_PID, c, WSTOPPED | WNOHANG); W(P_PID, c, WEXITED); W(P_PID, c, WEXITED);
     c = child(4); V(S(waitid, P_PID, c, NULL, WEXITED, &ru)); c = child(5); V(S(waitid, P_PID, c, bad, WEXITED, NULL)); V(waitpid(c, &st, 0) == c); 
     c = child(5); V(S(wait4, c, bad, 0, NULL)); V(waitpid(c, &st, 0)); c = child(5); V(S(wait4, c, NULL, 0, bad)); V(waitpid(c, &st, 0));
+    c = child(5); V(S(waitid, P_PID, c, NULL, WEXITED, bad)); V(waitpid(c, &st, 0)); V(S(wait4, -1, bad, WNOHANG, bad)); V(S(waitid, P_ALL, 0, bad, WEXITED, NULL)); V(S(waitid, P_ALL, 0, bad, 0, NULL)); V(S(waitid, P_PIDFD, 99, bad, WEXITED, NULL));
+    /* which bytes waitid writes */
+    bytes(P_ALL, 0, WEXITED); bytes(P_ALL, 0, 0); bytes(P_PIDFD, 99, WEXITED); c = child(6); bytes(P_PID, c, WEXITED | WNOWAIT); char *page = mmap(0, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0); munmap(page + 4096, 4096);
+    V(S(waitid, P_PID, c, page + 4096 - 28, WEXITED | WNOWAIT, NULL)); printf("%d\n", *(int *)(page + 4096 - 4)); V(S(waitid, P_PID, c, page + 4096 - 27, WEXITED, NULL)); V(waitpid(c, &st, 0)); signal(SIGALRM, nothing); siginterrupt(SIGALRM, 1); c = fork(); if (!c) { for (;;) pause(); } ualarm(20000, 20000); bytes(P_PID, c, WEXITED); ualarm(0, 0); kill(c, SIGKILL); V(waitpid(c, &st, 0) == c);
     fflush(stdout); c = fork(); if (!c) { for (;;) pause(); } int pf = syscall(SYS_pidfd_open, c, 0); W(P_PIDFD, pf, WEXITED | WNOHANG); kill(c, SIGSTOP); W(P_PIDFD, pf, WSTOPPED | WNOWAIT); W(P_PIDFD, pf, WSTOPPED); W(P_PIDFD, pf, WSTOPPED | WNOHANG); kill(c, SIGCONT); W(P_PID, c, WCONTINUED | WEXITED | WSTOPPED); W(P_PID, c, WCONTINUED | WNOHANG);
     kill(c, SIGSTOP); usleep(10000); V(waitpid(c, &st, WNOHANG)); V(waitpid(c, &st, WUNTRACED) == c); printf("%x\n", st); kill(c, SIGCONT); V(waitpid(c, &st, WCONTINUED) == c); printf("%x\n", st); kill(c, SIGKILL); W(P_PIDFD, pf, WEXITED); W(P_PIDFD, pf, WEXITED); close(pf);
     pf = syscall(SYS_pidfd_open, getpid(), O_NONBLOCK); W(P_PIDFD, pf, WEXITED); 
