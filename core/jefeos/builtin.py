@@ -59,12 +59,14 @@ def jefeos_machine(name: str, request: MachineRequest) -> Machine | None:
 
 @hookimpl(trylast=True)
 def jefeos_wires() -> dict[str, WireOpener]:
-    """``stream:PATH`` and ``dgram:LOCAL:PEER``: `jefeos.net.wires.sockets`."""
+    """``stream:PATH``, ``dgram:LOCAL:PEER`` (`jefeos.net.wires.sockets`), ``lan:NAME`` (`jefeos.net.wires.segment`)."""
+    from jefeos.net.wires.segment import open_segment
     from jefeos.net.wires.sockets import connect_stream, open_datagram_pair
 
     return {
         "stream": lambda rest, context: connect_stream(rest, context.loop),
         "dgram": lambda rest, context: open_datagram_pair(rest, context.loop),
+        "lan": lambda rest, context: open_segment(rest, context.loop),
     }
 
 

@@ -27,6 +27,7 @@ from jefeos.errors import ConfigError
 
 if TYPE_CHECKING:
     from jefeos.inject.spec import Fault
+    from jefeos.net.wires.lan import Faults
 
 KIB = 1 << 10
 MIB = 1 << 20
@@ -156,6 +157,8 @@ class BootConfig:
     automount: bool = True
     #: The wire of the network card, ``KIND`` or ``KIND:REST``; ``auto`` for ``user`` if there is one; None for no card.
     net: str | None = None
+    #: What frames suffer on the wire, both ways.
+    net_faults: Faults | None = None
     #: Ports of the host that lead into the system, for wires that can do it.
     forwards: tuple[Forward, ...] = ()
     #: Model of the network card.
@@ -264,6 +267,13 @@ def _read_net(value: Any) -> dict[str, Any]:
     return {"net": spec}
 
 
+def _read_net_faults(value: Any) -> dict[str, Any]:
+    from jefeos.net.wires.faulty import parse_faults
+    from jefeos.net.wires.lan import Faults
+
+    return {"net_faults": value if isinstance(value, Faults) else parse_faults(_text(value))}
+
+
 def _read_forwards(value: Any) -> dict[str, Any]:
     return {
         "forwards": tuple(item if isinstance(item, Forward) else Forward.parse(_text(item)) for item in _items(value))
@@ -347,6 +357,7 @@ OPTIONS: Mapping[str, Callable[[Any], dict[str, Any]]] = {
     "disk": _read_disks,
     "no_automount": lambda value: {"automount": not _flag(value)},
     "net": _read_net,
+    "net_faults": _read_net_faults,
     "forward": _read_forwards,
     "nic": _text_option("nic"),
     "pcap": _text_option("pcap"),

@@ -45,6 +45,15 @@ def settle_network(config: BootConfig, plugins: Plugins) -> BootConfig:
 
     A virtual clock and peers in the real world do not go together, so there ``auto`` is no card.
     """
+    config = _settle_wire(config, plugins)
+    if config.net is None:
+        for option, value in (("--net-faults", config.net_faults), ("--pcap", config.pcap)):
+            if value is not None:
+                raise ConfigError(f"{option}: this system has no network card (see --net)")
+    return config
+
+
+def _settle_wire(config: BootConfig, plugins: Plugins) -> BootConfig:
     wanted = config.net == AUTO or config.net is None and bool(config.forwards)
     if not wanted:
         return config
@@ -164,6 +173,11 @@ def _make_nic(kernel: Kernel, spec: str) -> NicRequest:
     if forwards and not port.forwards_ports:
         port.close()
         raise ConfigError(f"--forward {forwards[0]}: the wire {kind!r} does not forward ports")
+    if kernel.config.net_faults is not None:
+        from jefeos.net.wires.faulty import FaultyPort
+
+        seed = int.from_bytes(kernel.entropy.bytes(8), "big")
+        port = FaultyPort(port, kernel.config.net_faults, seed=seed, call_later_ns=kernel.loop.call_later_ns)
     if kernel.config.pcap is not None:
         from jefeos.net.wires.pcap import PcapTee
 

@@ -38,6 +38,11 @@ DISK_HELP = (
     "Give the machine a disk. Filesystems on it are mounted under /mnt/sda1 and so on, to be written unless :ro."
     " Repeatable."
 )
+NET_HELP = "Network card on a wire: user, none, lan:NAME, tap:NAME, stream:PATH … (boot: user)."
+NET_FAULTS_HELP = (
+    "What frames suffer on the wire, both ways, by --seed: loss, duplication, corruption, reordering, delay, jitter, as"
+    " loss=5%,delay=20ms."
+)
 
 BOOT_OPTIONS = (
     BootOption("root", "--root", "text", "TAR|DIR|IMAGE[:rw]", ROOT_HELP),
@@ -47,7 +52,8 @@ BOOT_OPTIONS = (
     BootOption("machine", "--machine", "text", "NAME", "Machine that has the devices: simulated, or a plugin's."),
     BootOption("disk", "--disk", "texts", "IMAGE[:ro]", DISK_HELP),
     BootOption("no_automount", "--no-automount", "flag", None, "Mount no filesystem of a disk by itself."),
-    BootOption("net", "--net", "text", "WIRE", "Network card on a wire: user, none, tap:NAME … (boot: user)."),
+    BootOption("net", "--net", "text", "WIRE", NET_HELP),
+    BootOption("net_faults", "--net-faults", "text", "SPEC", NET_FAULTS_HELP),
     BootOption("forward", "--forward", "texts", "PORT:PORT", "Host port (127.0.0.1) to one of the system. Repeatable."),
     BootOption("nic", "--nic", "text", "MODEL", "Model of the network card (default e1000)."),
     BootOption("pcap", "--pcap", "text", "FILE", "Write what passes on the wire to a file for Wireshark."),

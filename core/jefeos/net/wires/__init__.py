@@ -1,2 +1,3 @@
-"""Kinds of wire: a LAN in this process (lan.py), sockets of the host in other programs' framings (sockets.py), a tap
-device of the host (tap.py), and a tee that writes what passes to a file (pcap.py)."""
+"""Kinds of wire: a LAN in this process (lan.py) and one between processes (segment.py), sockets of the host in other
+programs' framings (sockets.py); in front of any of them, faults (faulty.py) and a tee that writes what passes to a file
+(pcap.py)."""

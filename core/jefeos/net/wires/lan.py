@@ -54,6 +54,36 @@ class LanStatistics:
     overflowed: int = 0
 
 
+class FaultInjector:
+    """Draws the fate of frames from a seed, in a fixed order, so that a run repeats."""
+
+    def __init__(self, seed: int, statistics: LanStatistics) -> None:
+        self._random = random.Random(seed)
+        self._statistics = statistics
+
+    def fates(self, frame: bytes, faults: Faults) -> list[tuple[int, bytes]]:
+        """What becomes of ``frame``: after how many nanoseconds something arrives, and what."""
+        draw = self._random.random
+        statistics = self._statistics
+        lost, twice = draw() < faults.loss, draw() < faults.duplication
+        damaged, late = draw() < faults.corruption, draw() < faults.reordering
+        delay_ns = faults.delay_ns + int(draw() * faults.jitter_ns)
+        if lost:
+            statistics.lost += 1
+            return []
+        if damaged:
+            statistics.corrupted += 1
+            bit = self._random.randrange(8 * len(frame))
+            flipped = bytearray(frame)
+            flipped[bit >> 3] ^= 1 << (bit & 7)
+            frame = bytes(flipped)
+        if late:
+            statistics.reordered += 1
+            delay_ns += REORDER_DELAY_NS
+        statistics.duplicated += twice
+        return [(delay_ns, frame)] * (1 + twice)
+
+
 class LanPort(Port):
     """An end of a `Lan`."""
 
@@ -92,7 +122,7 @@ class Lan:
         self.faults = faults
         self._call_soon = call_soon
         self._call_later_ns = call_later_ns
-        self._random = random.Random(seed)
+        self._injector = FaultInjector(seed, self.statistics)
         self._waiting: deque[tuple[LanPort, bytes]] = deque()
         self._scheduled = False
         self._delayed = 0
@@ -107,7 +137,8 @@ class Lan:
         """A frame from ``source`` to everybody else. HOT."""
         self.statistics.sent += 1
         if self.faults is not None:
-            self._carry_badly(source, frame, self.faults)
+            for delay_ns, arriving in self._injector.fates(frame, self.faults):
+                self._send_later(source, arriving, delay_ns)
         else:
             self._enqueue(source, frame)
 
@@ -129,29 +160,6 @@ class Lan:
                 if port is not source and port.link_up:
                     port.receiver(frame)
         self.statistics.delivered += len(waiting)
-
-    def _carry_badly(self, source: LanPort, frame: bytes, faults: Faults) -> None:
-        draw = self._random.random
-        statistics = self.statistics
-        lost, twice = draw() < faults.loss, draw() < faults.duplication
-        damaged, late = draw() < faults.corruption, draw() < faults.reordering
-        delay_ns = faults.delay_ns + int(draw() * faults.jitter_ns)
-        if lost:
-            statistics.lost += 1
-            return
-        if damaged:
-            statistics.corrupted += 1
-            bit = self._random.randrange(8 * len(frame))
-            flipped = bytearray(frame)
-            flipped[bit >> 3] ^= 1 << (bit & 7)
-            frame = bytes(flipped)
-        if late:
-            statistics.reordered += 1
-            delay_ns += REORDER_DELAY_NS
-        self._send_later(source, frame, delay_ns)
-        if twice:
-            statistics.duplicated += 1
-            self._send_later(source, frame, delay_ns)
 
     def _send_later(self, source: LanPort, frame: bytes, delay_ns: int) -> None:
         if not delay_ns:

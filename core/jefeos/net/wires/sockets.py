@@ -237,7 +237,7 @@ def _without_padding(frame: bytes) -> bytes:
 
 def connect_stream(path: str, loop: asyncio.AbstractEventLoop) -> StreamPort:
     """A port to whoever listens on a Unix socket. Raises ConfigError."""
-    sock = _unix_socket(socket.SOCK_STREAM)
+    sock = unix_socket(socket.SOCK_STREAM)
     try:
         sock.connect(path)
     except OSError as error:
@@ -248,7 +248,7 @@ def connect_stream(path: str, loop: asyncio.AbstractEventLoop) -> StreamPort:
 
 def open_datagram(local: str, peer: str, loop: asyncio.AbstractEventLoop) -> DatagramPort:
     """A port that receives at ``local`` and sends to ``peer``, both paths of Unix sockets. Raises ConfigError."""
-    sock = _unix_socket(socket.SOCK_DGRAM)
+    sock = unix_socket(socket.SOCK_DGRAM)
     try:
         sock.bind(local)
     except OSError as error:
@@ -278,8 +278,9 @@ class _Bound(DatagramPort):
             os.unlink(self._local)
 
 
-def _unix_socket(kind: int) -> socket.socket:
+def unix_socket(kind: int) -> socket.socket:
+    """A socket of the host's. Raises ConfigError where there are none."""
     family = getattr(socket, "AF_UNIX", None)
     if family is None:
-        raise ConfigError("this host has no Unix sockets for a stream or dgram wire")
+        raise ConfigError("this host has no Unix sockets for a stream, dgram or lan wire")
     return socket.socket(family, kind)

@@ -34,5 +34,5 @@ def open_qemu_user(rest: str, context: WireContext) -> Port:
     from jefeos_machine_qemu.wire import QemuUserPort
 
     if rest not in ("open", "restricted"):
-        raise ConfigError(f"--net qemu-user:{rest}: QEMU's network is open or restricted")
+        raise ConfigError(f"--net qemu-user:{rest}: QEMU's network is open or restricted, as qemu-user:restricted")
     return QemuUserPort(restricted=rest == "restricted")
