@@ -26,6 +26,7 @@ background write-back: `writeback` runs at fsync, msync, sync and when memory is
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
@@ -405,7 +406,7 @@ class PageCache:
         self.frames = frames
         self.ram = ram
         self.cached_pages = 0
-        self._mappings: dict[FileMapping, None] = {}  # in order of creation
+        self._mappings: OrderedDict[FileMapping, None] = OrderedDict()  # the one that reclaim looks at next comes first
         self._serial = 0
         self._reclaiming = False
         frames.reclaim = self.reclaim
@@ -477,12 +478,18 @@ class PageCache:
         return freed
 
     def _drop_cold(self, count: int) -> int:
+        """Second chance: files stand in a circle, and each call goes on where the last one stopped."""
+        mappings = self._mappings
         freed = 0
-        for mapping in list(self._mappings):
+        for _ in range(len(mappings)):
+            mapping = next(iter(mappings))
             if mapping.touched:
                 mapping.touched = False
-            elif freed < count:
+            elif mapping.pages:
                 freed += mapping.drop_clean(count - freed)
+                if freed >= count:
+                    break
+            mappings.move_to_end(mapping)
         return freed
 
     def _drop_each(self, count: int) -> int:

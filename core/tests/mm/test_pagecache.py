@@ -8,6 +8,7 @@ import pytest
 from jefeos.errors import Errno, KernelError
 from jefeos.mm.faults import Fault
 from jefeos.mm.manager import MemoryManager
+from jefeos.mm.pagecache import FileMapping
 from jefeos.testing.memory import BytesSource, FakeEngine, Processor
 
 PAGE = 4096
@@ -298,6 +299,24 @@ def test_a_large_read_needs_no_memory(memory):
     for pfn in taken:
         memory.frames.unref(pfn)
     mapping.release()
+
+
+def test_reclaiming_from_many_small_files_looks_at_few_of_them(monkeypatch):
+    """Reading more files than memory has frames takes time in proportion to their number."""
+    memory = MemoryManager(FakeEngine(1 << 20))
+    looked = 0
+    drop_clean = FileMapping.drop_clean
+
+    def counted(mapping, limit):
+        nonlocal looked
+        looked += 1
+        return drop_clean(mapping, limit)
+
+    monkeypatch.setattr(FileMapping, "drop_clean", counted)
+    files = [cached(memory, bytes([number % 256]) * PAGE) for number in range(2000)]
+    for number, file in enumerate(files):
+        assert file.read(0, 5) == bytes([number % 256]) * 5
+    assert 1500 < looked < 3 * len(files)
 
 
 def test_dropping_a_few_pages_looks_at_a_few(memory):
