@@ -205,11 +205,6 @@ class StreamFile(NetFile):
         """FIONREAD."""
         return self.socket.received_bytes
 
-    @property
-    def unsent(self) -> int:
-        """SIOCOUTQ."""
-        return self.socket.unsent_bytes
-
 
 class MessageFile(NetFile):
     """A socket of messages: each send is one, and may have to wait for room."""

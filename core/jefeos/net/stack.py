@@ -201,8 +201,10 @@ class SocketInfo:
     expires_ns: int = 0
     """From now, for the timer."""
     retransmits: int = 0
-    details: Mapping[str, int] = field(factory=dict)
-    """cwnd, ssthresh, rtt_us, rto_us, mss and so on for TCP."""
+    details: Mapping[str, Any] = field(factory=dict)
+    """Of every kind: ``rcvbuf``, ``sndbuf``, ``drops``, ``device`` (index it is bound to), ``shutdown`` (1 receiving, 2
+    sending), ``tos``, ``tclass``, ``v6only``, ``protocol``; ``congestion`` (a name) and struct tcp_info's for TCP;
+    ``interface`` and ``cooked`` of a packet socket. What is missing is 0."""
 
 
 # --- standing between two networks (the gateway behind a `user` wire) --------------------------------------------

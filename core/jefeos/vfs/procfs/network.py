@@ -6,6 +6,7 @@ headings alone, and no stack is made for them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
@@ -60,6 +61,7 @@ class NetworkText:
             b"route": self.routes,
             b"snmp": self.counters,
             b"sockstat": self.socket_counts,
+            b"sockstat6": self.socket_counts6,
             b"tcp": lambda: self._sockets("tcp", AF_INET),
             b"tcp6": lambda: self._sockets("tcp", AF_INET6),
             b"udp": lambda: self._sockets("udp", AF_INET),
@@ -176,25 +178,42 @@ class NetworkText:
             uid, inode = info.owner if isinstance(info.owner, tuple) else (0, 0)
             details = info.details
             lines.append(
-                f"{0:016x} 2      {details.get('type', 3):<4d} {details.get('protocol', 0):04x}   "
+                f"{0:016x} 2      {2 if details.get('cooked') else 3:<4d} {details.get('protocol', 0):04x}   "
                 f"{details.get('interface', 0):<5d} 1 {info.receive_queue:<6d} {uid:<6d} {inode:<6d}\n"
             )
         return "".join(lines).encode()
 
+    def _counts(self) -> Counter[tuple[str, int]]:
+        """Sockets by kind and family; ``timewait`` and ``orphan`` are kinds apart."""
+        stack = self._stack()
+        counts: Counter[tuple[str, int]] = Counter()
+        for info in stack.sockets() if stack is not None else ():
+            if info.timer == "timewait":
+                counts["timewait", AF_INET] += 1  # of both families, as on Linux
+                continue
+            counts[info.kind, info.family] += 1
+            if info.kind == "tcp" and info.owner is None and info.details.get("shutdown") == 3:
+                counts["orphan", AF_INET] += 1
+        return counts
+
     def socket_counts(self) -> bytes:
         """/proc/net/sockstat."""
-        stack = self._stack()
-        counts = {"tcp": 0, "udp": 0, "raw": 0, "timewait": 0}
-        for info in stack.sockets() if stack is not None else ():
-            kind = "timewait" if info.state == "TIME_WAIT" else info.kind
-            if kind in counts and info.family == AF_INET:
-                counts[kind] += 1
-        used = sum(counts.values()) - counts["timewait"]
+        counts = self._counts()
+        used = sum(count for (kind, _), count in counts.items() if kind not in ("timewait", "orphan"))
+        tcp = counts["tcp", AF_INET]
         return (
-            f"sockets: used {used}\nTCP: inuse {counts['tcp']} orphan 0 tw {counts['timewait']} alloc {counts['tcp']} "
-            f"mem 0\nUDP: inuse {counts['udp']} mem 0\nUDPLITE: inuse 0\nRAW: inuse {counts['raw']}\n"
-            "FRAG: inuse 0 memory 0\n"
+            f"sockets: used {used}\nTCP: inuse {tcp} orphan {counts['orphan', AF_INET]} "
+            f"tw {counts['timewait', AF_INET]} alloc {tcp + counts['tcp', AF_INET6]} mem 0\n"
+            f"UDP: inuse {counts['udp', AF_INET]} mem 0\nUDPLITE: inuse {counts['udplite', AF_INET]}\n"
+            f"RAW: inuse {counts['raw', AF_INET]}\nFRAG: inuse 0 memory 0\n"
         ).encode()
+
+    def socket_counts6(self) -> bytes:
+        """/proc/net/sockstat6."""
+        counts = self._counts()
+        names = (("TCP6", "tcp"), ("UDP6", "udp"), ("UDPLITE6", "udplite"), ("RAW6", "raw"))
+        lines = [f"{name}: inuse {counts[kind, AF_INET6]}\n" for name, kind in names]
+        return "".join([*lines, "FRAG6: inuse 0 memory 0\n"]).encode()
 
     def counters(self) -> bytes:
         """/proc/net/snmp: a line of names and a line of values for each group."""

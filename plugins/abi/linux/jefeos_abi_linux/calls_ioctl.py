@@ -105,7 +105,7 @@ def ioctl(task: Task, fd: Fd, request: UInt, argument: ULong) -> MaybeAwait[int]
             return action(task, file, argument)
     elif request == FIONREAD:
         return _readable(task, file, argument)
-    elif isinstance(file, Socket) and request >> 8 == SOCKET_REQUESTS:
+    elif isinstance(file, Socket) and (request >> 8 == SOCKET_REQUESTS or request == TIOCOUTQ):
         from jefeos_abi_linux.net_requests import socket_request  # few programs ask
 
         return socket_request(task, file, request, argument)

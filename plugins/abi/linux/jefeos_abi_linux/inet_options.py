@@ -28,6 +28,8 @@ SOL_RAW: Final = 255
 SO_ERROR: Final = 4
 SO_LINGER: Final = 13
 SO_BINDTODEVICE: Final = 25
+NOT_PACED: Final = (1 << 64) - 1
+"""tcpi_max_pacing_rate without a limit."""
 
 #: Options whose value is an int, by level and number.
 INTEGERS: Final[Mapping[tuple[int, int], str]] = {
@@ -167,7 +169,7 @@ STRUCTURES: Final[
 }
 
 def tcp_info_bytes(state: str, info: Mapping[str, int]) -> bytes:
-    """struct tcp_info up to tcpi_total_retrans: what the stack does not know is 0."""
+    """struct tcp_info up to tcpi_rcv_wnd: what the stack does not know or does not do (pacing) is 0."""
     get = info.get
     first = struct.pack(
         "<8B",
@@ -181,7 +183,12 @@ def tcp_info_bytes(state: str, info: Mapping[str, int]) -> bytes:
         "rtt_us", "rttvar_us", "snd_ssthresh", "snd_cwnd", "advmss", "reordering", "rcv_rtt_us", "rcv_space",
         "total_retrans",
     )
-    return first + struct.pack("<24I", *(min(max(int(get(name, 0)), 0), 0xFFFF_FFFF) for name in names))
+    words = struct.pack("<24I", *(min(max(int(get(name, 0)), 0), 0xFFFF_FFFF) for name in names))
+    counts = struct.pack("<4Q", 0, NOT_PACED, max(get("bytes_acked", 0), 0), max(get("bytes_received", 0), 0))
+    later = struct.pack("<6I", 0, 0, get("notsent_bytes", 0), get("min_rtt_us", 0), 0, 0)
+    # Delivery rate, what limited it, deliveries, bytes sent and again, duplicates: not counted here.
+    windows = struct.pack("<4Q2I2Q3I2I", *([0] * 11), get("snd_wnd", 0), get("rcv_wnd", 0))
+    return first + words + counts + later + windows
 
 
 def set_inet_option(socket: Socket, level: int, option: int, value: bytes) -> None:

@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING, Final
 
 from jefeos.errors import Errno, KernelError
 from jefeos.net.address import AF_INET, classful_length, mask_length, netmask
-from jefeos.net.files import StreamFile
+from jefeos.net.files import MessageFile, StreamFile
 from jefeos.net.stack import Interface, InterfaceFlags, Neighbour, NeighbourState, NetworkStack, Route
 
 from jefeos_abi_linux.rtnetlink import ARPHRD_ETHER, DEFAULT_QUEUE_LENGTH, broadcast_of, hardware_type
-from jefeos_abi_linux.sockets import Socket
+from jefeos_abi_linux.sockets import SOCK_DGRAM, Socket
+from jefeos_abi_linux.unix_sockets import UnixSocket
 
 if TYPE_CHECKING:
     from jefeos.proc.task import Task
 
+SIOCOUTQ, SIOCOUTQNSD = 0x5411, 0x894B
 SIOCATMARK, SIOCADDRT, SIOCDELRT = 0x8905, 0x890B, 0x890C
 SIOCGIFNAME, SIOCGIFCONF = 0x8910, 0x8912
 SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCGIFADDR, SIOCSIFADDR = 0x8913, 0x8914, 0x8915, 0x8916
@@ -41,6 +43,8 @@ _RTENTRY: Final = struct.Struct("<8x16s16s16sH22xh6xQQ16x")
 
 def socket_request(task: Task, file: Socket, request: int, argument: int) -> int:
     """The request, or ENOTTY."""
+    if request in (SIOCOUTQ, SIOCOUTQNSD):
+        return _unsent(task, file, request, argument)
     stack = task.kernel.net.stack
     if request == SIOCATMARK and isinstance(file, StreamFile):
         task.mm.write_u32(argument, int(file.socket.get_option("siocatmark")))
@@ -64,6 +68,24 @@ def socket_request(task: Task, file: Socket, request: int, argument: int) -> int
         _CHANGES[request](interface, data[NAME_BYTES:])
     else:
         task.mm.write(argument + NAME_BYTES, _QUESTIONS[request](interface))
+    return 0
+
+
+def _unsent(task: Task, file: Socket, request: int, argument: int) -> int:
+    """Bytes that are under way or wait to be sent, or that wait only (tcp(7), unix(7)). Datagrams go at once."""
+    if isinstance(file, StreamFile):
+        if file.socket.state == "LISTEN":
+            raise KernelError(Errno.EINVAL)
+        unsent = file.socket.unsent_bytes
+        if request == SIOCOUTQNSD:
+            unsent = int(file.socket.get_option("tcp_info").get("notsent_bytes", 0))
+    elif request == SIOCOUTQ and isinstance(file, MessageFile):
+        unsent = 0
+    elif request == SIOCOUTQ and isinstance(file, UnixSocket) and file.kind != SOCK_DGRAM:
+        unsent = file.peer.held_bytes if file.peer is not None else 0
+    else:
+        raise KernelError(Errno.ENOTTY)
+    task.mm.write_u32(argument, unsent)
     return 0
 
 

@@ -1,17 +1,21 @@
-"""AF_NETLINK sockets: NETLINK_ROUTE, by which `ip` and getifaddrs ask for and change the network (netlink(7)).
+"""AF_NETLINK sockets (netlink(7)): NETLINK_ROUTE, by which `ip` and getifaddrs ask for and change the network, and
+NETLINK_SOCK_DIAG, by which `ss` asks for sockets.
 
-    program --request--> NetlinkSocket --> rtnetlink.answer(…) --> messages into the socket's queue, NLMSG_DONE or ACK
+    program --request--> NetlinkSocket --> rtnetlink.answer(…)  --> messages into the socket's queue, NLMSG_DONE or ACK
+                                           sock_diag.answer(…)
                          groups (RTMGRP_*) <-- the stack's events
 
 A message is a header (length, type, flags, sequence, port), then the structure of its type and its attributes. Many go
-into one datagram. Protocols other than NETLINK_ROUTE are EPROTONOSUPPORT. Messages between programs are not delivered.
+into one datagram. A long answer is made as it is read, so that it needs no more room than a short one. Other protocols
+are EPROTONOSUPPORT. Messages between programs are not delivered.
 """
 
 from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from jefeos.errors import CorruptError, Errno, KernelError
@@ -38,7 +42,7 @@ if TYPE_CHECKING:
     from jefeos.sched.wait import MaybeAwait
 
 AF_NETLINK: Final = 16
-NETLINK_ROUTE: Final = 0
+NETLINK_ROUTE, NETLINK_SOCK_DIAG = 0, 4
 SOL_NETLINK: Final = 270
 NETLINK_ADD_MEMBERSHIP, NETLINK_DROP_MEMBERSHIP, NETLINK_PKTINFO = 1, 2, 3
 NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 11, 12
@@ -74,29 +78,31 @@ def make_netlink(task: Task, family: int, kind: int, protocol: int, flags: int) 
     """socket(AF_NETLINK, …). ESOCKTNOSUPPORT, EPROTONOSUPPORT."""
     if kind not in (SOCK_RAW, SOCK_DGRAM):
         raise KernelError(Errno.ESOCKTNOSUPPORT)
-    if protocol != NETLINK_ROUTE:
+    if protocol not in (NETLINK_ROUTE, NETLINK_SOCK_DIAG):
         raise KernelError(Errno.EPROTONOSUPPORT)
-    return NetlinkSocket(task.kernel, kind, flags)
+    return NetlinkSocket(task.kernel, kind, protocol, flags)
 
 
 class NetlinkSocket(Socket):
-    """A NETLINK_ROUTE socket."""
+    """See the module's text."""
 
     family = AF_NETLINK
-    protocol = NETLINK_ROUTE
 
-    def __init__(self, kernel: Kernel, kind: int, flags: int) -> None:
+    def __init__(self, kernel: Kernel, kind: int, protocol: int, flags: int) -> None:
         vfs = kernel.vfs
         inode = vfs.anonymous_inode(S_IFSOCK | 0o777)
         super().__init__(inode, flags | O_RDWR, vfs.anonymous_path(inode, b"socket:[%d]" % inode.ino))
         self.kernel = kernel
         self.kind = kind
+        self.protocol = protocol
         self.port = 0
         self.groups = 0
         """A bit for each group, that of group 1 first."""
         self.queue = WaitQueue()
         self._datagrams: deque[bytes] = deque()
-        self._bytes = 0
+        self.queued_bytes = 0
+        self._dump: Iterator[bytes] | None = None
+        """The rest of a long answer. While there is one, the queue is not empty."""
         self._lost = False
         """Something did not fit into the queue: the next receive says ENOBUFS."""
         self._stop_watching: Callable[[], None] | None = None
@@ -105,10 +111,10 @@ class NetlinkSocket(Socket):
 
     def bind_name(self, task: Task, name: bytes) -> int:
         port, groups = self._read_name(name)
-        ports = _ports(self.kernel)
+        ports = netlink_ports(self.kernel)
         if self.port and port not in (0, self.port):
             raise KernelError(Errno.EINVAL)
-        if port and ports.get(port, self) is not self:
+        if port and ports.get((self.protocol, port), self) is not self:
             raise KernelError(Errno.EADDRINUSE)
         self._claim_port(task, port)
         self._set_groups(groups)
@@ -135,12 +141,12 @@ class NetlinkSocket(Socket):
         """The port that was asked for, or the process's number if it is free, as Linux chooses."""
         if self.port:
             return
-        ports = _ports(self.kernel)
+        ports = netlink_ports(self.kernel)
         wanted = port or task.process.pid
-        while not port and wanted in ports:
+        while not port and (self.protocol, wanted) in ports:
             wanted = 0xFFFF_F000 - len(ports) if wanted < 0x8000_0000 else wanted - 1
         self.port = wanted
-        ports[wanted] = self
+        ports[self.protocol, wanted] = self
 
     def local_name(self) -> bytes:
         return _SOCKADDR.pack(AF_NETLINK, 0, self.port, self.groups & 0xFFFF_FFFF)
@@ -199,11 +205,15 @@ class NetlinkSocket(Socket):
         return self.send_message(task, data, b"", b"", 0)
 
     def _request(self, task: Task, head: MessageHeader, body: bytes) -> None:
-        from jefeos_abi_linux.rtnetlink import answer
+        from jefeos_abi_linux import rtnetlink, sock_diag
 
         if not head.flags & NLM_F_REQUEST or head.type < FIRST_TYPE:
             return
+        dump = head.flags & NLM_F_DUMP == NLM_F_DUMP
+        answer = rtnetlink.answer if self.protocol == NETLINK_ROUTE else sock_diag.answer
         try:
+            if dump and self._dump is not None:
+                raise KernelError(Errno.EBUSY)
             parts = answer(task, head.type, head.flags, body)
         except CorruptError:  # shorter than the structure of its type
             self._acknowledge(head, body, Errno.EINVAL)
@@ -215,38 +225,37 @@ class NetlinkSocket(Socket):
             if head.flags & NLM_F_ACK:
                 self._acknowledge(head, body, 0)
             return
-        dump = head.flags & NLM_F_DUMP == NLM_F_DUMP
-        multi = NLM_F_MULTI if dump else 0
-        messages = [message(kind, multi, head.sequence, self.port, part) for kind, part in parts]
         if dump:
-            messages.append(message(NLMSG_DONE, NLM_F_MULTI, head.sequence, self.port, bytes(4)))
-        self._deliver(messages)
-        if head.flags & NLM_F_ACK and not dump:
+            done = message(NLMSG_DONE, NLM_F_MULTI, head.sequence, self.port, bytes(4))
+            messages = (message(kind, NLM_F_MULTI, head.sequence, self.port, part) for kind, part in parts)
+            self._dump = _datagrams(chain(messages, (done,)))
+            self._go_on_with_dump()
+            return
+        for datagram in _datagrams(message(kind, 0, head.sequence, self.port, part) for kind, part in parts):
+            self._enqueue(datagram)
+        if head.flags & NLM_F_ACK:
             self._acknowledge(head, body, 0)
+
+    def _go_on_with_dump(self) -> None:
+        """Put the next datagram of a long answer into the queue, once that is empty."""
+        if self._dump is not None and not self._datagrams:
+            datagram = next(self._dump, None)
+            if datagram is None:
+                self._dump = None
+            else:
+                self._enqueue(datagram)
 
     def _acknowledge(self, head: MessageHeader, body: bytes, error: int) -> None:
         """NLMSG_ERROR: minus the errno and the request's header, with its body if it failed."""
         content = struct.pack("<i", -error) + head.pack() + (body if error else b"")
-        self._deliver([message(NLMSG_ERROR, 0, head.sequence, self.port, content)])
-
-    def _deliver(self, messages: list[bytes]) -> None:
-        """Put messages into the queue, several to a datagram."""
-        datagram = b""
-        for one in messages:
-            if datagram and len(datagram) + len(one) > DATAGRAM_BYTES:
-                self._enqueue(datagram)
-                datagram = b""
-            datagram += one
-        self._enqueue(datagram)
+        self._enqueue(message(NLMSG_ERROR, 0, head.sequence, self.port, content))
 
     def _enqueue(self, datagram: bytes) -> None:
-        if not datagram:
-            return
-        if self._bytes + len(datagram) > QUEUE_BYTES:
+        if self.queued_bytes + len(datagram) > QUEUE_BYTES:
             self._lost = True
         else:
             self._datagrams.append(datagram)
-            self._bytes += len(datagram)
+            self.queued_bytes += len(datagram)
         self.queue.wake_all()
 
     def receive_message(self, task: Task, count: int, flags: int) -> MaybeAwait[Received]:
@@ -272,7 +281,8 @@ class NetlinkSocket(Socket):
         data = self._datagrams[0]
         if not peek:
             self._datagrams.popleft()
-            self._bytes -= len(data)
+            self.queued_bytes -= len(data)
+            self._go_on_with_dump()
         return Received(data[:count], self.peer_name_bytes(), len(data))
 
     def read(self, count: int) -> MaybeAwait[bytes]:
@@ -302,7 +312,7 @@ class NetlinkSocket(Socket):
         if found is not None:
             group, kind, body = found
             if self.groups & 1 << group - 1:
-                self._deliver([message(kind, 0, 0, 0, body)])
+                self._enqueue(message(kind, 0, 0, 0, body))
 
     def poll(self) -> int:
         readable = POLL_READABLE if self._datagrams or self._lost else 0
@@ -322,16 +332,29 @@ class NetlinkSocket(Socket):
 
     def release(self) -> None:
         self._set_groups(0)
-        ports = _ports(self.kernel)
-        if ports.get(self.port) is self:
-            del ports[self.port]
+        ports = netlink_ports(self.kernel)
+        if ports.get((self.protocol, self.port)) is self:
+            del ports[self.protocol, self.port]
         self._datagrams.clear()
+        self._dump = None
         super().release()
 
 
-def _ports(kernel: Kernel) -> dict[int, NetlinkSocket]:
-    """The ports of a kernel that are taken."""
-    ports: dict[int, NetlinkSocket] | None = getattr(kernel, "netlink_ports", None)
+def _datagrams(messages: Iterable[bytes]) -> Iterator[bytes]:
+    """Several messages to a datagram."""
+    datagram = b""
+    for one in messages:
+        if datagram and len(datagram) + len(one) > DATAGRAM_BYTES:
+            yield datagram
+            datagram = b""
+        datagram += one
+    if datagram:
+        yield datagram
+
+
+def netlink_ports(kernel: Kernel) -> dict[tuple[int, int], NetlinkSocket]:
+    """The ports of a kernel that are taken, each protocol's apart."""
+    ports: dict[tuple[int, int], NetlinkSocket] | None = getattr(kernel, "netlink_ports", None)
     if ports is None:
         ports = {}
         kernel.netlink_ports = ports  # type: ignore[attr-defined]

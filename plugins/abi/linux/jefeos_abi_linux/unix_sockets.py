@@ -89,6 +89,7 @@ class UnixSocket(Carrier):
         self.receive_timeout_ns: int | None = None
         self.send_timeout_ns: int | None = None
         self.pending_error = 0
+        open_unix_sockets(kernel)[self] = None
 
     # --- connecting ----------------------------------------------------------------------------------------
 
@@ -233,7 +234,12 @@ class UnixSocket(Carrier):
     @property
     def room(self) -> int:
         """Bytes that fit into the receive buffer."""
-        return BUFFER_BYTES - self.count - MESSAGE_BYTES * len(self.messages)
+        return BUFFER_BYTES - self.held_bytes
+
+    @property
+    def held_bytes(self) -> int:
+        """What waits in the receive buffer, with what each message takes besides its data."""
+        return self.count + MESSAGE_BYTES * len(self.messages)
 
     def has_room_for(self, message: Message) -> bool:
         """Whether a whole message fits; an empty buffer takes any."""
@@ -404,9 +410,10 @@ class UnixSocket(Carrier):
 
     def release(self) -> None:
         self.closed = True
+        open_unix_sockets(self.kernel).pop(self, None)
         unread = bool(self.messages)
         held = [file for message in self.messages for file in message.files]
-        self.kernel.vfs.buffers.give_back(self.count + MESSAGE_BYTES * len(self.messages))
+        self.kernel.vfs.buffers.give_back(self.held_bytes)
         self.messages.clear()
         self.count = 0
         for connection in list(self.backlog):
@@ -459,3 +466,12 @@ def unix_names(kernel: Kernel) -> dict[tuple[bytes, int], UnixSocket]:
         names = {}
         kernel.unix_names = names  # type: ignore[attr-defined]
     return names
+
+
+def open_unix_sockets(kernel: Kernel) -> dict[UnixSocket, None]:
+    """Every socket of a kernel, for listings."""
+    sockets: dict[UnixSocket, None] | None = getattr(kernel, "open_unix_sockets", None)
+    if sockets is None:
+        sockets = {}
+        kernel.open_unix_sockets = sockets  # type: ignore[attr-defined]
+    return sockets

@@ -77,7 +77,7 @@ class MessageSocket(DatagramSocket):
         self._queue: deque[Datagram] = deque()
         self._queued_bytes = 0
         self._errors: deque[SocketError] = deque()
-        self._reading_shut = self._writing_shut = False
+        self.reading_shut = self.writing_shut = False
         self._blocked = False
         self._source: Address = b""
         """The address that `connect` chose."""
@@ -230,7 +230,7 @@ class MessageSocket(DatagramSocket):
             raise KernelError(Errno.EBADF)
         if self.pending_error:
             raise KernelError(Errno(self.take_error()))
-        if self._writing_shut:
+        if self.writing_shut:
             raise KernelError(Errno.EPIPE)
         if destination is None:
             destination = self.peer
@@ -301,7 +301,7 @@ class MessageSocket(DatagramSocket):
     def enqueue(self, packet: Packet, data: bytes, port: int) -> bool:
         """A message has come. False: there was no room for it. HOT."""
         cost = len(data) + OVERHEAD_BYTES
-        if self._queued_bytes + cost > self._receive_limit or self._reading_shut:
+        if self._queued_bytes + cost > self._receive_limit or self.reading_shut:
             self.dropped += 1
             return False
         self._queued_bytes += cost
@@ -321,7 +321,7 @@ class MessageSocket(DatagramSocket):
         if not self._queue:
             if self.pending_error:
                 raise KernelError(Errno(self.take_error()))
-            if self._reading_shut:
+            if self.reading_shut:
                 return Datagram(b"", self.remote or SocketAddress(b"", 0), b"", 0, 0, 0, 0)
             return None
         if peek:
@@ -333,15 +333,15 @@ class MessageSocket(DatagramSocket):
     @property
     def ready(self) -> Readiness:
         ready = Readiness(0)
-        if self._queue or self.pending_error or self._reading_shut:
+        if self._queue or self.pending_error or self.reading_shut:
             ready |= Readiness.READABLE
         if not self._blocked:
             ready |= Readiness.WRITABLE
         if self.pending_error or self._errors:
             ready |= Readiness.ERROR
-        if self._reading_shut:
+        if self.reading_shut:
             ready |= Readiness.PEER_CLOSED
-            if self._writing_shut:
+            if self.writing_shut:
                 ready |= Readiness.HANGUP
         return ready
 
@@ -385,8 +385,8 @@ class MessageSocket(DatagramSocket):
     # --- the rest --------------------------------------------------------------------------------------------
 
     def shut_down(self, reading: bool, writing: bool) -> None:
-        self._reading_shut |= reading
-        self._writing_shut |= writing
+        self.reading_shut |= reading
+        self.writing_shut |= writing
         if reading:
             self._stack.timers.soon(self._tell)
         if self.peer is None:  # and yet it is done, as on Linux

@@ -53,7 +53,7 @@ class InetPacketSocket(PacketSocket):
         self._send_limit = number(stack.settings, "net.core.wmem_default")
         self._queue: deque[Frame] = deque()
         self._queued_bytes = 0
-        self._received = self._dropped = 0
+        self._received = self.dropped = 0
         self._blocked = False
         self._values = dict.fromkeys(_KEPT, 0)
         self._promiscuous: list[int] = []
@@ -76,7 +76,7 @@ class InetPacketSocket(PacketSocket):
             return
         cost = len(frame) + OVERHEAD_BYTES
         if self._queued_bytes + cost > self._limit:
-            self._dropped += 1
+            self.dropped += 1
             return
         self._received += 1
         self._queued_bytes += cost
@@ -205,7 +205,7 @@ class InetPacketSocket(PacketSocket):
         if name == "so_error":
             return self.take_error()
         if name == "packet_statistics":
-            counted, self._received, self._dropped = (self._received + self._dropped, self._dropped), 0, 0
+            counted, self._received, self.dropped = (self._received + self.dropped, self.dropped), 0, 0
             return counted
         if name in self._values:
             return self._values[name]

@@ -36,6 +36,7 @@ from jefeos_net_inet.interception import Interception
 from jefeos_net_inet.interfaces import InetInterface
 from jefeos_net_inet.ipv4 import Ipv4
 from jefeos_net_inet.ipv6 import Ipv6
+from jefeos_net_inet.listing import is_listed, listed
 from jefeos_net_inet.loopback import LoopbackDevice
 from jefeos_net_inet.messages import MessageSocket
 from jefeos_net_inet.ndisc import Discovery
@@ -179,12 +180,8 @@ class InetStack(Tables):
     def sockets(self) -> Iterable[SocketInfo]:
         yield from self.tcp.layer.infos()
         for socket in list(self._open):
-            state = "ESTABLISHED" if socket.remote is not None else "UNCONN"
-            yield SocketInfo(
-                kind=socket.kind, family=socket.family, local=socket.local, remote=socket.remote, state=state,
-                send_queue=0, receive_queue=socket.received_bytes, owner=socket.owner,
-                details={"protocol": socket.protocol},
-            )
+            if is_listed(socket):
+                yield listed(socket)
 
     def tap(self, interface: InetInterface, frame: bytes, *, outgoing: bool) -> None:
         """Show a frame to packet sockets. HOT while there are any."""

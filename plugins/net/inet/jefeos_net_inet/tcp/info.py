@@ -13,9 +13,14 @@ from jefeos_net_inet.tcp.states import State
 if TYPE_CHECKING:
     from jefeos_net_inet.tcp.connection import Connection
     from jefeos_net_inet.tcp.socket import TcpSocket
+    from jefeos_net_inet.tcp.tuning import SocketOptions
 
 _TIMESTAMPS, _SACK, _SCALE = 1, 2, 4
 _NEVER_SENT = 0x7FFF_FFFF
+_SHUT = {
+    State.FIN_WAIT_1: 2, State.FIN_WAIT_2: 2, State.CLOSE_WAIT: 1, State.LAST_ACK: 3, State.CLOSING: 3
+}
+"""Which ways are over: 1 receiving, 2 sending."""
 
 
 def tcp_info(connection: Connection | None, state: State, now_ns: int) -> dict[str, int]:
@@ -70,6 +75,14 @@ def tcp_info(connection: Connection | None, state: State, now_ns: int) -> dict[s
     }
 
 
+def option_details(options: SocketOptions) -> dict[str, Any]:
+    """What listings tell of a socket's options."""
+    return {
+        "rcvbuf": options.so_rcvbuf, "sndbuf": options.so_sndbuf, "device": options.interface, "tos": options.ip_tos,
+        "tclass": max(options.ipv6_tclass, 0), "v6only": int(options.ipv6_v6only),
+    }
+
+
 def connection_info(connection: Connection, now_ns: int) -> SocketInfo:
     """A line for a connection, also one without a user."""
     sender, receiver = connection.sender, connection.receiver
@@ -80,16 +93,22 @@ def connection_info(connection: Connection, now_ns: int) -> SocketInfo:
         timer, deadline = "keepalive", connection.keepalive_at_ns
     elif connection.linger_at_ns < NEVER:
         timer, deadline = "timewait", connection.linger_at_ns
-    details = tcp_info(connection, connection.state, now_ns)
+    socket = connection.socket
+    details = tcp_info(connection, connection.state, now_ns) | option_details(connection.options) | {
+        "congestion": sender.congestion.name,
+        "sndbuf": connection.send_buffer_bytes,
+        "rcvbuf": receiver.buffer_bytes if receiver is not None else connection.options.so_rcvbuf,
+        "shutdown": 3 if socket is None else _SHUT.get(connection.state, 0) | int(connection.shut_reading),
+    }
     return SocketInfo(
         kind="tcp",
-        family=AF_INET if len(connection.local) == 4 else AF_INET6,
+        family=socket.family if socket is not None else AF_INET if len(connection.local) == 4 else AF_INET6,
         local=SocketAddress(connection.local, connection.local_port),
         remote=SocketAddress(connection.remote, connection.remote_port),
         state=connection.state.name,
         send_queue=sender.unacknowledged,
         receive_queue=len(receiver.queue) if receiver is not None else 0,
-        owner=connection.socket.owner if connection.socket is not None else None,
+        owner=socket.owner if socket is not None else None,
         timer=timer,
         expires_ns=max(deadline - now_ns, 0) if timer else 0,
         retransmits=sender.retries,
@@ -109,6 +128,10 @@ def socket_info(socket: TcpSocket) -> SocketInfo:
         send_queue=listener.backlog if listener is not None else 0,
         receive_queue=len(listener.ready) if listener is not None else 0,
         owner=socket.owner,
+        details={
+            **option_details(socket.options), "congestion": socket.options.tcp_congestion, "snd_cwnd": 10,
+            "reordering": 3,
+        },
     )
 
 

@@ -1,0 +1,155 @@
+"""sock_diag(7) for what never leaves the machine, and for packet sockets: AF_UNIX, AF_NETLINK, AF_PACKET.
+
+Each function takes a task, whether everything is asked for (NLM_F_DUMP) and the request, and gives the bodies of the
+answers. Structures and numbers: linux/unix_diag.h, linux/netlink_diag.h, linux/packet_diag.h.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from jefeos.errors import Errno, KernelError
+from jefeos.net.stack import SocketInfo
+
+from jefeos_abi_linux.netlink import AF_NETLINK, QUEUE_BYTES, NetlinkSocket, netlink_ports
+from jefeos_abi_linux.packet_sockets import AF_PACKET
+from jefeos_abi_linux.rtnetlink import attribute
+from jefeos_abi_linux.sockets import AF_UNIX, SOCK_DGRAM, SOCK_RAW
+from jefeos_abi_linux.unix_sockets import BUFFER_BYTES, UnixSocket, open_unix_sockets
+
+if TYPE_CHECKING:
+    from jefeos.proc.task import Task
+
+ESTABLISHED, CLOSE, LISTEN = 1, 7, 10
+UNIX_NAME, UNIX_VFS, UNIX_PEER, UNIX_ICONS, UNIX_RQLEN, UNIX_MEMINFO, UNIX_SHUTDOWN, UNIX_UID = range(8)
+SHOW_UNIX_UID: Final = 0x40
+PACKET_INFO, PACKET_UID, PACKET_MEMINFO = 0, 5, 6
+PACKET_RUNNING: Final = 0x01
+SHOW_PACKET_INFO, SHOW_PACKET_MEMINFO = 0x01, 0x10
+NETLINK_MEMINFO, NETLINK_GROUPS = 0, 1
+SHOW_NETLINK_MEMINFO, SHOW_NETLINK_GROUPS = 0x01, 0x02
+EVERY_PROTOCOL: Final = 0xFF
+_UNIX_REQUEST: Final = struct.Struct("<BBHIII8s")
+_OTHER_REQUEST: Final = struct.Struct("<BBHII8s")
+
+
+def _memory(receiving: int, sending: int, limit: int) -> bytes:
+    """SK_MEMINFO_*, as far as it is known."""
+    return struct.pack("<9I", receiving, limit, sending, limit, 0, sending, 0, 0, 0)
+
+
+def _cookie(inode: int) -> bytes:
+    return inode.to_bytes(8, "little")
+
+
+# --- AF_UNIX --------------------------------------------------------------------------------------------------
+
+
+def unix(task: Task, dump: bool, body: bytes) -> Iterator[bytes]:
+    """struct unix_diag_req. EINVAL, ENOENT."""
+    if len(body) < _UNIX_REQUEST.size:
+        raise KernelError(Errno.EINVAL)
+    _, _, _, states, wanted, show, _ = _UNIX_REQUEST.unpack_from(body)
+    everything = open_unix_sockets(task.kernel)
+    unborn = {waiting for socket in everything for waiting in socket.backlog}  # no accept() has made files of them
+    sockets = sorted(everything.keys() - unborn, key=lambda socket: socket.inode.ino)
+    if dump:
+        return (_unix_message(socket, show, unborn) for socket in sockets if states & 1 << _unix_state(socket))
+    found = [_unix_message(socket, show, unborn) for socket in sockets if socket.inode.ino == wanted]
+    if not found:
+        raise KernelError(Errno.ENOENT)
+    return iter(found)
+
+
+def _unix_state(socket: UnixSocket) -> int:
+    if socket.listening:
+        return LISTEN
+    return ESTABLISHED if socket.connected else CLOSE
+
+
+def _unix_message(socket: UnixSocket, show: int, unborn: set[UnixSocket]) -> bytes:
+    """struct unix_diag_msg and its attributes."""
+    inode, peer, node = socket.inode.ino, socket.peer, socket.node
+    peer_inode = 0 if peer is None or peer in unborn else peer.inode.ino
+    sending = peer.held_bytes if peer is not None and socket.kind != SOCK_DGRAM else 0
+    shut = int(socket.reading_over) | int(socket.writing_over) << 1
+    queues = (len(socket.backlog), socket.backlog_limit) if socket.listening else (socket.available, sending)
+    makers = {
+        UNIX_NAME: lambda: socket.name,
+        UNIX_VFS: lambda: b"" if node is None else struct.pack("<II", node.ino, node.filesystem.device),
+        UNIX_PEER: lambda: b"" if peer is None else struct.pack("<I", peer_inode),
+        UNIX_ICONS: lambda: b"".join(
+            struct.pack("<I", waiting.peer.inode.ino if waiting.peer is not None else 0) for waiting in socket.backlog
+        ),
+        UNIX_RQLEN: lambda: struct.pack("<II", *queues),
+        UNIX_MEMINFO: lambda: _memory(socket.held_bytes, sending, BUFFER_BYTES),
+    }
+    parts = [attribute(kind, value) for kind, make in makers.items() if show & 1 << kind and (value := make())]
+    if show & SHOW_UNIX_UID:
+        parts.append(attribute(UNIX_UID, struct.pack("<I", socket.identity[1])))
+    parts.append(attribute(UNIX_SHUTDOWN, bytes([shut])))
+    head = struct.pack("<BBBxI", AF_UNIX, socket.kind, _unix_state(socket), inode) + _cookie(inode)
+    return head + b"".join(parts)
+
+
+# --- AF_PACKET, AF_NETLINK ------------------------------------------------------------------------------------
+
+
+def _read_other(dump: bool, body: bytes) -> tuple[int, int]:
+    """Protocol and what to show. EINVAL; EOPNOTSUPP but for a dump, as Linux says it."""
+    if len(body) < _OTHER_REQUEST.size:
+        raise KernelError(Errno.EINVAL)
+    if not dump:
+        raise KernelError(Errno.EOPNOTSUPP)
+    _, protocol, _, _, show, _ = _OTHER_REQUEST.unpack_from(body)
+    return protocol, show
+
+
+def packet(task: Task, dump: bool, body: bytes) -> Iterator[bytes]:
+    """struct packet_diag_req."""
+    protocol, show = _read_other(dump, body)
+    if protocol:
+        raise KernelError(Errno.EINVAL)
+    net = task.kernel.net
+    found = [info for info in net.stack.sockets() if info.kind == "packet"] if net.in_use else []
+    return (_packet_message(info, show) for info in found)
+
+
+def _packet_message(info: SocketInfo, show: int) -> bytes:
+    from jefeos_abi_linux.sock_diag import memory_bytes, owner_of
+
+    uid, inode = owner_of(info.owner)
+    details = info.details
+    kind = SOCK_DGRAM if details.get("cooked") else SOCK_RAW
+    message = struct.pack("<BBHI", AF_PACKET, kind, details.get("protocol", 0), inode) + _cookie(inode)
+    if show & SHOW_PACKET_INFO:
+        message += attribute(PACKET_INFO, struct.pack(
+            "<6I", details.get("interface", 0), 0, 0, 0, 0, PACKET_RUNNING if details.get("protocol") else 0
+        ))
+        message += attribute(PACKET_UID, struct.pack("<I", uid))
+    if show & SHOW_PACKET_MEMINFO:
+        message += attribute(PACKET_MEMINFO, memory_bytes(info))
+    return message
+
+
+def netlink(task: Task, dump: bool, body: bytes) -> Iterator[bytes]:
+    """struct netlink_diag_req."""
+    protocol, show = _read_other(dump, body)
+    sockets = [
+        socket for (own, _), socket in sorted(netlink_ports(task.kernel).items()) if protocol in (EVERY_PROTOCOL, own)
+    ]
+    return (_netlink_message(socket, show) for socket in sockets)
+
+
+def _netlink_message(socket: NetlinkSocket, show: int) -> bytes:
+    inode = socket.inode.ino
+    head = struct.pack(
+        "<BBBBIIII", AF_NETLINK, socket.kind, socket.protocol, CLOSE, socket.port, 0, 0, inode
+    ) + _cookie(inode)
+    if show & SHOW_NETLINK_MEMINFO:
+        head += attribute(NETLINK_MEMINFO, _memory(socket.queued_bytes, 0, QUEUE_BYTES))
+    if show & SHOW_NETLINK_GROUPS and socket.groups:
+        head += attribute(NETLINK_GROUPS, socket.groups.to_bytes(8, "little"))
+    return head
