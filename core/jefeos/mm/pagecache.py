@@ -379,22 +379,16 @@ class FileMapping:
         if self.dirty:
             self.dirty.difference_update(indexes)
 
-    def clean_unmapped(self) -> list[int]:
+    def clean_unmapped(self) -> Iterator[int]:
         """Indexes of pages that only the cache holds and that the source can give again."""
         if self.source is None:
-            return []
-        return list(self._clean_unmapped())
-
-    def _clean_unmapped(self) -> Iterator[int]:
-        references = self._frames.references
-        dirty = self.dirty
+            return iter(())
+        references, dirty = self._frames.references, self.dirty
         return (index for index, pfn in self.pages.items() if references[pfn] == 1 and index not in dirty)
 
     def drop_clean(self, limit: int) -> int:
         """Drop up to ``limit`` clean unmapped pages, those first that came first; returns how many."""
-        if self.source is None:
-            return 0
-        indexes = list(islice(self._clean_unmapped(), limit))
+        indexes = list(islice(self.clean_unmapped(), limit))
         self._drop(indexes)
         return len(indexes)
 
@@ -426,7 +420,7 @@ class PageCache:
 
     def reclaimable(self) -> int:
         """Clean pages that nobody maps."""
-        return sum(len(mapping.clean_unmapped()) for mapping in self._mappings)
+        return sum(1 for mapping in self._mappings for _ in mapping.clean_unmapped())
 
     def writeback(self) -> None:
         """Store every dirty page of every file (sync(2)). Raises the first error after trying all."""
