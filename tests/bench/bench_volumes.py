@@ -48,6 +48,9 @@ class Unhurried(DiskImage):
     def read_into(self, offset: int, buffer: memoryview) -> None:
         self.image.read_into(offset, buffer)
 
+    def read(self, offset: int, length: int) -> bytes:
+        return self.image.read(offset, length)
+
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         self.image.write(offset, data)
 

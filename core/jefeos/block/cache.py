@@ -37,6 +37,8 @@ MOST_AHEAD: Final = 256
 """Pages read ahead: a first guess, doubled with each request in order, up to a mebibyte."""
 MOST_AT_ONCE: Final = 1 << 20
 """Bytes in one transfer to the device."""
+GAP_BYTES: Final = 16 << 10
+"""What lies between two places is read with them if it is no more: that costs less than another transfer."""
 LARGE_BYTES: Final = 128 << 10
 """From here on a read or write goes past the pages."""
 EVICTED_SHARE: Final = 16
@@ -100,10 +102,53 @@ class BufferCache:
         self._evict()
         return whole if not start and len(whole) == length else whole[start : start + length]
 
+    def read_pieces(self, pieces: list[tuple[int, int]]) -> bytes:
+        """The bytes of several places (offset and length; offset -1: zeros) in one: the contents of a file in pieces.
+
+        Large in all, it goes past the pages as a large read does, and places that are near each other come with what is
+        between them in one transfer. Raises KernelError as `read` does.
+        """
+        total = sum([length for _, length in pieces])
+        if total < LARGE_BYTES:
+            return b"".join([bytes(length) if offset < 0 else self.read(offset, length) for offset, length in pieces])
+        found: list[bytes | memoryview] = []
+        span: list[tuple[int, int]] = []
+        end = 0
+        for piece in pieces:
+            offset, length = piece
+            if span and not (0 <= offset - end <= GAP_BYTES and offset + length - span[0][0] <= MOST_AT_ONCE):
+                self._read_span(span, found)
+                span = []
+            if offset < 0:
+                found.append(bytes(length))
+            else:
+                span.append(piece)
+                end = offset + length
+        if span:
+            self._read_span(span, found)
+        return b"".join(found)
+
+    def _read_span(self, span: list[tuple[int, int]], found: list[bytes | memoryview]) -> None:
+        """Append what is in some places, which follow each other."""
+        start, (last, length) = span[0][0], span[-1]
+        self._check(start, last + length - start)
+        try:
+            whole = memoryview(self._read_large(start, last + length - start))
+        except KernelError:
+            if len(span) == 1:
+                raise
+            found += [self._read_large(offset, length) for offset, length in span]  # what is between may be bad
+            return
+        found += [whole[offset - start : offset - start + length] for offset, length in span]
+
     def _read_large(self, offset: int, length: int) -> bytes:
-        """Into one buffer: cached pages from here, the others from the device, and none of them is kept."""
+        """Cached pages from here, the others from the device at once, and none of them is kept."""
         pages = self._pages
+        sector_bytes = self.device.sector_bytes
         first, stop = offset // PAGE_BYTES, (offset + length - 1) // PAGE_BYTES + 1
+        if not (offset % sector_bytes or length % sector_bytes) and pages.keys().isdisjoint(range(first, stop)):
+            if length <= MOST_AT_ONCE:
+                return self.device.read(offset // sector_bytes, length // sector_bytes)
         start = first * PAGE_BYTES
         buffer = memoryview(bytearray(min(stop * PAGE_BYTES, self.size_bytes) - start))
         number = first

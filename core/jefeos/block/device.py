@@ -47,7 +47,7 @@ class BlockDevice(ABC):
         """Return when everything written before is on the medium. Raises KernelError(EIO)."""
 
     def read(self, lba: int, count: int) -> bytes:
-        """``count`` sectors."""
+        """``count`` sectors. For those who can do it with fewer copies than by `read_into`."""
         buffer = bytearray(count * self.sector_bytes)
         self.read_into(lba, memoryview(buffer))
         return bytes(buffer)

@@ -107,6 +107,10 @@ class Partition(BlockDevice):
         self.check_range(lba, len(buffer))
         self.device.read_into(self.entry.first_lba + lba, buffer)
 
+    def read(self, lba: int, count: int) -> bytes:
+        self.check_range(lba, count * self.sector_bytes)
+        return self.device.read(self.entry.first_lba + lba, count)
+
     def write(self, lba: int, data: bytes | bytearray | memoryview) -> None:
         self.check_range(lba, len(data))
         self.device.write(self.entry.first_lba + lba, data)

@@ -121,6 +121,12 @@ class VhdImage(DiskImage):
             self._read_block(index, inside, buffer[done : done + count])
             done += count
 
+    def read(self, offset: int, length: int) -> bytes:
+        if self._table is not None:
+            return super().read(offset, length)
+        self.check_range(offset, length)
+        return self._file.read(offset, length)
+
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         self.check_range(offset, len(data))
         if self._table is None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from jefeos.inject.spec import Fault
 
 _METHODS: Final[dict[str, tuple[type, tuple[str, ...]]]] = {
-    "frame": (FrameAllocator, ("alloc", "alloc_raw", "alloc_many")),
+    "frame": (FrameAllocator, ("alloc", "alloc_raw", "alloc_many", "alloc_raw_many")),
     "copy": (AddressSpace, ("read", "write", "zero", "read_cstr", "read_u64", "compare_exchange_u32")),
     "io": (
         Inode,

@@ -138,6 +138,34 @@ class FrameAllocator:
             count = max(self.free_count, 1)
         return [alloc() for _ in range(count)]
 
+    def alloc_raw_many(self, count: int) -> list[int]:
+        """Up to ``count`` frames of undefined content, as many as are free without reclaim: neighbours if it can be."""
+        free = self.free_list
+        found = free[-count:] if count > 0 else []
+        del free[len(free) - len(found) :]
+        references, code = self.references, self.code
+        for pfn in found:
+            references[pfn] = 1
+            if code[pfn]:
+                code[pfn] = CODE_STALE
+        start = self._next
+        stop = min(start + count - len(found), self.limit)
+        if stop > start:
+            self._next = stop
+            references[start:stop] = [1] * (stop - start)
+            found += range(start, stop)
+        return found
+
+    def fill(self, frames: list[int], data: bytes) -> None:
+        """Put contents into frames, whole ones only; into neighbours at once."""
+        view = memoryview(data)
+        start = 0
+        for stop in range(1, len(frames) + 1):
+            if stop == len(frames) or frames[stop] != frames[stop - 1] + 1:
+                address, length = frames[start] << PAGE_SHIFT, (stop - start) << PAGE_SHIFT
+                self._ram[address : address + length] = view[start << PAGE_SHIFT : stop << PAGE_SHIFT]
+                start = stop
+
     def ref(self, pfn: int) -> None:
         self.references[pfn] += 1
 

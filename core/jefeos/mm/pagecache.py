@@ -43,7 +43,7 @@ WORKING_SET_SHARE: Final = 64  # this part of all frames is left to the files th
 WORKING_SET_LEAST: Final = 32  # … and at least so many frames
 FILLED_AT_ONCE: Final = 4 * PAGE_SIZE  # from this much on a read takes missing pages from the source in one go …
 MOST_AT_ONCE: Final = 256  # … so many pages at most
-LARGEST_SHARE: Final = 4  # a file that fills this part of all frames gets no others' for what is read in passing
+LARGEST_SHARE: Final = 4  # a file that fills this part of all frames gets no more for what is read in passing
 MAPPED_SHARE: Final = 8  # the part of their pages that goes at once before that
 
 class PageSource(Protocol):
@@ -188,6 +188,8 @@ class FileMapping:
                             continue
                     pfn = self._fill(index)
                 start += pfn << PAGE_SHIFT
+                while count < length and pages.get(index := index + 1) == (pfn := pfn + 1):  # in neighbouring frames
+                    count = min(count + PAGE_SIZE, length)
                 # A copy, not a view: filling a later page may reclaim and reuse this one's frame.
                 pieces.append(ram[start : start + count].tobytes())
             offset += count
@@ -198,30 +200,25 @@ class FileMapping:
         """Read missing pages from ``index`` on in one go, at most ``most``, and keep them as far as there is memory.
 
         Gives their contents: whole pages, none if the source has less. What is kept may be reclaimed for the next.
+        A file that is large for this memory is not kept any further: it would push out its own pages, or others' that
+        are of more use; and what has to go through memory first is read at half the speed.
         """
         source, pages = self.source, self.pages
         assert source is not None
-        count = 1
-        while count < min(most, MOST_AT_ONCE) and index + count not in pages:
-            count += 1
+        count = min(most, MOST_AT_ONCE)
+        if not pages.keys().isdisjoint(range(index, index + count)):
+            count = next(number for number in range(1, count) if index + number in pages)
         data = source.read_pages(index, count)
         count = len(data) >> PAGE_SHIFT
-        frames, ram, cache = self._frames, self._ram, self._cache
-        if frames.free_count < count:
-            if len(pages) * LARGEST_SHARE > frames.total:
-                return data[: count << PAGE_SHIFT]  # it would push out its own pages, or others' that are of more use
-            frames.reclaim(count)  # all at once: each time looks through the files
-        view = memoryview(data)
-        try:
-            for number in range(count):
-                pfn = frames.alloc_raw()
-                address = pfn << PAGE_SHIFT
-                start = number << PAGE_SHIFT
-                ram[address : address + PAGE_SIZE] = view[start : start + PAGE_SIZE]
-                pages[index + number] = pfn
-                cache.cached_pages += 1
-        except KernelError:
-            pass  # no memory to keep them in
+        frames = self._frames
+        if len(pages) * LARGEST_SHARE <= frames.total:
+            if frames.free_count < count:
+                frames.reclaim(count)  # all at once: each time looks through the files
+            with suppress(KernelError):  # no memory to keep them in
+                found = frames.alloc_raw_many(count)
+                frames.fill(found, data)
+                pages.update(zip(range(index, index + len(found)), found, strict=True))
+                self._cache.cached_pages += len(found)
         return data[: count << PAGE_SHIFT]
 
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:

@@ -177,6 +177,25 @@ def test_a_bad_sector_ahead_does_not_fail_what_is_asked_for(tmp_path: Path) -> N
     image.close()
 
 
+def test_pieces_near_each_other_come_in_one_transfer_unless_what_is_between_is_bad() -> None:
+    device = Counting(16 * MIB)
+    device.data[:] = random.Random(1).randbytes(16 * MIB)
+    cache = BufferCache(device)
+    pieces = [(number * 8192, 4096) for number in range(64)] + [(8 * MIB, 4096)]
+    assert cache.read_pieces(pieces) == b"".join([device.data[at : at + size] for at, size in pieces])
+    assert [call[1:] for call in device.calls] == [(0, 127 * 8), (16384, 8)]
+    image = FaultyImage(MemoryImage(MIB))
+    image.bad_sectors = {9}
+    cache = BufferCache(ImageDevice(image))
+    assert cache.read_pieces([(number * 8192, 4096) for number in range(64)]) == bytes(64 * 4096)
+    image.bad_sectors = {16}
+    with pytest.raises(KernelError, match="EIO"):
+        cache.read_pieces([(number * 8192, 4096) for number in range(64)])
+    image.bad_sectors = set()
+    with pytest.raises(KernelError, match="ENXIO"):
+        cache.read_pieces([(0, MIB), (MIB, 512)])
+
+
 @pytest.mark.parametrize(("offset", "length"), [(SIZE, 1), (SIZE - 1, 2), (-1, 1), (0, -1)])
 def test_past_the_end_is_refused(offset: int, length: int) -> None:
     with pytest.raises(KernelError, match="ENXIO"):
@@ -194,7 +213,15 @@ def test_large_and_small_transfers_see_one_content(seed: int) -> None:
         length = dice.choice((1, 100, 4096, 5000, 128 << 10, 200_000, MIB, 2 * MIB + 17))
         offset = dice.randrange(len(model) - length + 1) // dice.choice((1, 512, 4096)) * dice.choice((1, 1, 512, 4096))
         offset = min(offset, len(model) - length)
-        match dice.randrange(5):
+        match dice.randrange(6):
+            case 5:
+                pieces = [(dice.choice((-1, offset, dice.randrange(len(model) - 9000))), dice.randrange(9000))]
+                while len(pieces) < dice.choice((2, 10, 60)):  # some near the one before, some anywhere
+                    start = max(sum(pieces[-1]) + dice.choice((0, 0, 512, 4096, 40_000, -3000)), 0)
+                    pieces.append((dice.choice((start, start, -1)), dice.choice((1, 512, 4096, 9000))))
+                pieces = [piece for piece in pieces if sum(piece) <= len(model)]
+                wanted = b"".join([bytes(size) if at < 0 else model[at : at + size] for at, size in pieces])
+                assert cache.read_pieces(pieces) == wanted
             case 0 | 1:
                 data = dice.randbytes(length)
                 cache.write(offset, data)

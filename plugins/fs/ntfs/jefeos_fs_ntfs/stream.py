@@ -174,11 +174,10 @@ class Stream(RunList):
     def read_raw(self, offset: int, count: int) -> bytes:
         """What is in the clusters, zeros for holes."""
         pieces = self.locate(offset, count)
-        read = self.volume.cache.read
         if len(pieces) == 1:
             place, length = pieces[0]
-            return bytes(length) if place < 0 else read(place, length)
-        return b"".join([bytes(length) if place < 0 else read(place, length) for place, length in pieces])
+            return bytes(length) if place < 0 else self.volume.cache.read(place, length)
+        return self.volume.cache.read_pieces(pieces)
 
     # -- writing --
 
