@@ -15,7 +15,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, Final
 
-from jefeos.cpu.paging import PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, PTE_NX, PTE_PRESENT, PTE_WRITE, TASK_SIZE
+from jefeos.cpu.paging import PAGE_MASK, PAGE_SHIFT, PTE_NX, PTE_PRESENT, PTE_WRITE, TASK_SIZE
 from jefeos.errors import Errno, KernelError
 from jefeos.mm.faults import GUARD_GAP_BYTES, LOWEST_ADDRESS
 from jefeos.mm.frames import CODE_LIVE, CODE_STALE
@@ -469,8 +469,3 @@ class AreaSpace(UserMemory):
             self.resident_pages -= zapped
         if zapped:
             self.flush()
-
-
-def pages_of(length: int) -> int:
-    """How many pages ``length`` bytes are."""
-    return page_up(length) // PAGE_SIZE

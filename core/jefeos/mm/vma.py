@@ -31,15 +31,6 @@ PROT_EXEC: Final = 4
 PTE_USER_PAGE: Final = PTE_PRESENT | PTE_USER | PTE_ACCESSED | PTE_DIRTY
 
 
-class Prot(IntFlag):
-    """PROT_* of mmap(2)."""
-
-    NONE = 0
-    READ = PROT_READ
-    WRITE = PROT_WRITE
-    EXEC = PROT_EXEC
-
-
 class MapFlags(IntFlag):
     """What `Vma.flags` reports."""
 

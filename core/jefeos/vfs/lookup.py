@@ -54,10 +54,6 @@ class MountPoints:
             mount, dentry = upper, upper.root
         return mount, dentry
 
-    def is_mountpoint(self, mount: Mount, dentry: Dentry) -> bool:
-        """True if something is mounted right there."""
-        return (mount, dentry) in self._by_place
-
 
 class Scope:
     """Bounds of a walk: RESOLVE_* of linux/openat2.h."""

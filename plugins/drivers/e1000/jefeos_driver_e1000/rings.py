@@ -143,11 +143,6 @@ class TransmitRing:
         registers.write32(r.Register.TDH, 0)
         registers.write32(r.Register.TDT, 0)
 
-    @property
-    def under_way(self) -> int:
-        """Frames that the card has not reported as sent."""
-        return len(self._frames)
-
     def put(self, registers: Region, frame: bytes | memoryview, offload: Offload | None) -> bool:
         """Hand a frame to the card; False if there is no room for it now."""
         length = len(frame)

@@ -22,7 +22,6 @@ from jefeos_fs_ntfs.index import Index
 from jefeos_fs_ntfs.layout import (
     ATTRIBUTE_LIST_ENTRY,
     REFERENCE_MASK,
-    AttributeFlags,
     AttributeListEntry,
     AttributeType,
     MetaFile,
@@ -390,9 +389,3 @@ class Entry:
     def is_directory(self) -> bool:
         """It has an index of file names."""
         return bool(self.base.flags & _IS_DIRECTORY)
-
-    @property
-    def encrypted(self) -> bool:
-        """Its unnamed data are encrypted."""
-        data = self.find(AttributeType.DATA)
-        return data is not None and bool(data.flags & AttributeFlags.ENCRYPTED)

@@ -45,7 +45,7 @@ class QemuUserPort(Port):
         if not self._has_warned:
             self._has_warned = True
             logging.getLogger("jefeos").warning(
-                "QEMU's own network gets no frames: it is there for --machine qemu only, and without --pcap"
+                "QEMU's own network gets no frames: it is for --machine qemu only, without --pcap and --net-faults"
             )
 
 

@@ -137,5 +137,5 @@ def test_frames_that_cannot_reach_qemu_s_network_are_told_once(caplog: pytest.Lo
     port.send(frame_of(60))
     port.send(frame_of(60))
     assert [record.getMessage() for record in caplog.records] == [
-        "QEMU's own network gets no frames: it is there for --machine qemu only, and without --pcap"
+        "QEMU's own network gets no frames: it is for --machine qemu only, without --pcap and --net-faults"
     ]
