@@ -91,6 +91,7 @@ class System:
         if not words:
             raise KernelError(Errno.EINVAL, "argv is empty")
         stdout, stderr = CaptureOutput(output_limit), CaptureOutput(output_limit)
+        kernel.net.wait_until_configured()
         streams = kernel.host_streams
         files = [streams.open_source(BytesInput(input)), streams.open_sink(stdout), streams.open_sink(stderr)]
         process = kernel.start(words, files=files, environ=env, cwd=_encode(cwd))

@@ -117,6 +117,8 @@ class Session:
         from jefeos.tty.console import find_host_terminal
 
         kernel = self.kernel
+        if not _is_terminal(0):  # who types is slower than any lease, a script is not
+            kernel.net.wait_until_configured()
         with ExitStack() as borrowed:
             terminal = find_host_terminal(kernel.console, kernel.loop)
             if terminal is not None:

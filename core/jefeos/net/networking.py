@@ -8,7 +8,9 @@ A program without the network never pays for one: without a card nothing is impo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
 from jefeos.errors import Errno, KernelError
 from jefeos.net.device import NetDevice
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from jefeos.net.services import Resolver
     from jefeos.net.stack import NetworkStack
 
+CONFIGURATION_PATIENCE_S: Final = 2.0
+_LOOK_AGAIN_S: Final = 0.005
+
 
 class Networking:
     """See the module's text."""
@@ -27,6 +32,8 @@ class Networking:
         self._kernel = kernel
         self._stack: NetworkStack | None = None
         self._resolver: Resolver | None = None
+        self.on_their_way: list[Callable[[], bool]] = []
+        """Who configures interfaces says here whether an address is on its way: `wait_until_configured` asks."""
 
     @property
     def stack(self) -> NetworkStack:
@@ -53,6 +60,19 @@ class Networking:
             if self._resolver is None:
                 raise KernelError(Errno.ENOENT, "no plugin provides a resolver")
         return self._resolver
+
+    def wait_until_configured(self) -> None:
+        """Let the system run until no address is on its way, for CONFIGURATION_PATIENCE_S at most: a program that is
+        started then finds its network."""
+        loop = self._kernel.loop
+        until = loop.time() + CONFIGURATION_PATIENCE_S
+
+        async def configured() -> None:
+            while any(coming() for coming in self.on_their_way) and loop.time() < until:
+                await asyncio.sleep(_LOOK_AGAIN_S)
+
+        if self.on_their_way:
+            loop.run_until_complete(configured())
 
     def follow(self, manager: DeviceManager) -> None:
         """Give the stack the network cards that are published, and those that will be."""

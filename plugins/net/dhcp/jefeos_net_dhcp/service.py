@@ -31,8 +31,10 @@ ETHER_TYPE_IPV4: Final = 0x0800
 BROADCAST_MAC: Final = b"\xff" * 6
 RTPROT_DHCP: Final = 16
 LEAST_MTU: Final = 576
-PROBE_PATIENCE_NS: Final = 300_000_000
+PROBE_PATIENCE_NS: Final = 150_000_000
 """Shorter than RFC 5227 likes: a system should not boot for five seconds. Whoever is on the link answers in less."""
+OFFER_PATIENCE_NS: Final = 200_000_000
+"""A network in which nobody has offered anything by then has no server that is worth waiting for."""
 
 
 class ClientService:
@@ -52,6 +54,7 @@ class ClientService:
         self._timer: asyncio.TimerHandle | None = None
         self._routes: list[Route] = []
         self._was_running = True
+        self._started_ns = 0
         self._socket = stack.open_packet(cooked=True)
         self._socket.changed = self._readable
         self._stop_watching = stack.watch(self._happened)
@@ -60,7 +63,8 @@ class ClientService:
         """Bring the interface up and ask for an address, or for one that we had (``earlier``)."""
         self.interface.set_up(True)
         self._socket.bind_to(ETHER_TYPE_IPV4, self.interface.index)
-        self._do(self.client.start(self._clock.monotonic_ns(), earlier))
+        self._started_ns = self._clock.monotonic_ns()
+        self._do(self.client.start(self._started_ns, earlier))
 
     def renew(self) -> None:
         """Ask now whether the lease may go on."""
@@ -77,6 +81,13 @@ class ClientService:
             self.stop()
         self._stop_watching()
         self._socket.close()
+
+    def is_on_its_way(self) -> bool:
+        """Whether an address is about to come: a server has offered one, or has just been asked."""
+        if self.client.state in (State.REQUESTING, State.CHECKING):
+            return True
+        asking = self.client.state in (State.SELECTING, State.REBOOTING)
+        return asking and self._clock.monotonic_ns() - self._started_ns < OFFER_PATIENCE_NS
 
     # --- what happens --------------------------------------------------------------------------------------
 

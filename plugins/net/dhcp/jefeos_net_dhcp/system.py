@@ -1,11 +1,14 @@
 """The clients of a booted system: one for each network card, and what a lease changes beyond its interface.
 
-The name servers of the leases go to the kernel's resolver and, where the root can be written, to /etc/resolv.conf, as
-long as nobody else has written there since.
+The name servers of the leases go to the kernel's resolver and, where the root can be written, to /etc/resolv.conf. A
+file that came with the root stays, unless it names only servers of the machine that the root comes from (127.0.0.53
+and its like, as a host's own folder does), which are not there; in a root that is written through it stays always.
 """
 
 from __future__ import annotations
 
+import re
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 from jefeos.errors import KernelError
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from jefeos_net_dhcp.client import Lease
 
 RESOLV_CONF: Final = b"/etc/resolv.conf"
+MOST_READ: Final = 4096
 MARK: Final = b"# written by the kernel's DHCP client\n"
 
 
@@ -37,6 +41,7 @@ def start_clients(kernel: Kernel) -> None:
             hostname=kernel.config.hostname, changed=lambda lease: publish(kernel),
         )
         clients[name].start()
+        kernel.net.on_their_way.append(clients[name].is_on_its_way)
 
 
 def clients_of(kernel: Kernel) -> dict[str, ClientService]:
@@ -73,9 +78,19 @@ def publish(kernel: Kernel) -> None:
 
 
 def _may_write(kernel: Kernel) -> bool:
-    """Whether the file is missing, empty, or ours. One that came with the root is somebody's decision."""
     try:
         inode = kernel.vfs.resolve(kernel.vfs.as_kernel(), RESOLV_CONF).inode
-        return not inode.size or bytes(inode.read(0, len(MARK))) == MARK
+        text = bytes(inode.read(0, MOST_READ))
     except KernelError:
         return True
+    if text.startswith(MARK) or not text.strip():
+        return True
+    servers = re.findall(rb"^[ \t]*nameserver[ \t]+(\S+)", text, re.MULTILINE)
+    return not kernel.config.root_writable and bool(servers) and all(_is_loopback(server) for server in servers)
+
+
+def _is_loopback(server: bytes) -> bool:
+    try:
+        return ip_address(server.decode("ascii", "replace")).is_loopback
+    except ValueError:
+        return False
