@@ -67,7 +67,7 @@ def mount_system(kernel: Kernel) -> None:
     _mount(kernel, kernel.terminals.devpts, b"/dev/pts", b"devpts")
     _mount(kernel, Tmpfs(page_cache, clock, _size_limit(kernel), 0o1777), b"/dev/shm", b"tmpfs")
     _mount(kernel, ProcFilesystem(kernel), b"/proc", b"proc")
-    _mount(kernel, SysFilesystem(clock), b"/sys", b"sysfs")
+    _mount(kernel, SysFilesystem(clock, kernel.net), b"/sys", b"sysfs")
     for spec in kernel.config.mounts:
         filesystem = open_filesystem(kernel, spec.host, spec.writable)
         guest = spec.guest.encode()

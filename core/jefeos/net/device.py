@@ -81,6 +81,14 @@ class NetDevice(ABC):
     mtu: int = 1500
     features: Features = Features(0)
     link_up: bool = False
+    driver: str = ""
+    """Name of the driver; empty for what has no hardware."""
+    location: str = ""
+    """Where the hardware is, as its bus says it: ``0000:00:03.0``."""
+    speed_mbps: int = 0
+    """Of the link, in Mbit/s; 0 if it is not known."""
+    full_duplex: bool | None = None
+    """Of the link; None if it is not known."""
 
     def __init__(self) -> None:
         self.statistics = Statistics()

@@ -1,6 +1,7 @@
 """The kinds of node in /proc, without knowledge of what is in them.
 
-    ProcDirectory   names from a table (`StaticDirectory`) or made up at each lookup
+    ProcDirectory   names from a table (`StaticDirectory`), from a function that makes one at each look
+                    (`MadeDirectory`), or made up at each lookup
     ProcFile        text made by a function; again whenever it is read from the start
     ProcLink        a symbolic link, plain or magic (leads to a place whatever its text says)
 
@@ -148,3 +149,23 @@ class StaticDirectory(ProcDirectory):
 
     def readdir(self) -> Iterable[DirEntry]:
         return [DirEntry(name, node.ino, node.kind) for name, node in self.nodes.items()]
+
+
+class MadeDirectory(ProcDirectory):
+    """A directory whose table of nodes is made anew whenever somebody looks: what it tells of comes and goes."""
+
+    def __init__(self, fs: Filesystem, ino: int, make: Callable[[], Mapping[bytes, Inode]]) -> None:
+        super().__init__(fs, ino)
+        self._make = make
+
+    def refresh(self) -> None:
+        self.nlink = 2 + sum(node.is_directory for node in self._make().values())
+
+    def lookup(self, name: bytes) -> Inode:
+        try:
+            return self._make()[name]
+        except KeyError:
+            raise KernelError(Errno.ENOENT) from None
+
+    def readdir(self) -> Iterable[DirEntry]:
+        return [DirEntry(name, node.ino, node.kind) for name, node in self._make().items()]

@@ -1,17 +1,21 @@
-"""A minimal sysfs: the one processor, and the folders that programs expect to find, empty.
+"""A minimal sysfs: the one processor, the network's interfaces, and folders that programs expect to find, empty.
 
 What is here answers questions that libraries and tools ask at start: how many processors (glibc, `lscpu`, `nproc`),
-the size of huge pages (Go's runtime), is there a class of devices. Buses and devices get their entries when drivers
-come.
+the size of huge pages (Go's runtime), is there a class of devices. Of devices only network cards have entries
+(sysfs_network.py).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jefeos.vfs.flags import FilesystemMagic
 from jefeos.vfs.inode import Clock, Filesystem, FilesystemStat, Inode
-from jefeos.vfs.procfs.nodes import ProcFile, StaticDirectory
+from jefeos.vfs.procfs.nodes import StaticDirectory
+from jefeos.vfs.procfs.sysfs_network import BUS, InterfaceNodes, SysFile
+
+if TYPE_CHECKING:
+    from jefeos.net.networking import Networking
 
 _TOPOLOGY = {
     "core_cpus": "1",
@@ -38,7 +42,7 @@ _CACHE = {
     "ways_of_associativity": "8",
 }
 
-# Text is a file, a dict a directory.
+# Text is a file, a dict a directory; a node is one that is made elsewhere.
 _TREE: dict[str, Any] = {
     "block": {},
     "bus": {},
@@ -100,10 +104,15 @@ class SysFilesystem(Filesystem):
     read_only = False
     no_access_times = True
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, net: Networking | None = None) -> None:
         super().__init__(clock)
         self._last_inode = 0
-        self._root = self._directory(_TREE)
+        tree = _TREE
+        if net is not None:
+            interfaces = InterfaceNodes(self, net)
+            devices = {**_TREE["devices"], BUS.decode(): interfaces.cards(), "virtual": {"net": interfaces.virtual()}}
+            tree = {**_TREE, "class": {**_TREE["class"], "net": interfaces.links()}, "devices": devices}
+        self._root = self._directory(tree)
 
     @property
     def root(self) -> Inode:
@@ -119,8 +128,10 @@ class SysFilesystem(Filesystem):
         return StaticDirectory(self, own, nodes)
 
     def _node(self, content: Any) -> Inode:
+        if isinstance(content, Inode):
+            return content
         if isinstance(content, dict):
             return self._directory(content)
         self._last_inode += 1
         text = content.encode() + b"\n"
-        return ProcFile(self, self._last_inode, lambda: text)
+        return SysFile(self, self._last_inode, lambda: text)

@@ -18,6 +18,7 @@ from jefeos.net.address import AF_INET, classful_length, mask_length, netmask
 from jefeos.net.files import MessageFile, StreamFile
 from jefeos.net.stack import Interface, InterfaceFlags, Neighbour, NeighbourState, NetworkStack, Route
 
+from jefeos_abi_linux.ethtool import ethtool_request
 from jefeos_abi_linux.rtnetlink import ARPHRD_ETHER, DEFAULT_QUEUE_LENGTH, broadcast_of, hardware_type
 from jefeos_abi_linux.sockets import SOCK_DGRAM, Socket
 from jefeos_abi_linux.unix_sockets import UnixSocket
@@ -32,7 +33,7 @@ SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCGIFADDR, SIOCSIFADDR = 0x8913, 0x8914, 0x8915, 0
 SIOCGIFDSTADDR, SIOCGIFBRDADDR, SIOCSIFBRDADDR = 0x8917, 0x8919, 0x891A
 SIOCGIFNETMASK, SIOCSIFNETMASK, SIOCGIFMETRIC = 0x891B, 0x891C, 0x891D
 SIOCGIFMTU, SIOCSIFMTU, SIOCGIFHWADDR, SIOCGIFINDEX = 0x8921, 0x8922, 0x8927, 0x8933
-SIOCGIFTXQLEN, SIOCGIFMAP = 0x8942, 0x8970
+SIOCGIFTXQLEN, SIOCETHTOOL, SIOCGIFMAP = 0x8942, 0x8946, 0x8970
 SIOCDARP, SIOCGARP, SIOCSARP = 0x8953, 0x8954, 0x8955
 IFREQ_BYTES: Final = 40
 NAME_BYTES: Final = 16
@@ -56,7 +57,7 @@ def socket_request(task: Task, file: Socket, request: int, argument: int) -> int
             raise KernelError(Errno.EPERM)
         if request in _OTHERS:
             return _OTHERS[request](task, stack, argument)
-    elif request not in _QUESTIONS:
+    elif request not in _QUESTIONS and request != SIOCETHTOOL:
         raise KernelError(Errno.ENOTTY)
     data = task.mm.read(argument, IFREQ_BYTES)
     if request == SIOCGIFNAME:
@@ -64,6 +65,8 @@ def socket_request(task: Task, file: Socket, request: int, argument: int) -> int
         task.mm.write(argument, interface.name.encode().ljust(NAME_BYTES, b"\0"))
         return 0
     interface = stack.interface(data[:NAME_BYTES].partition(b"\0")[0].partition(b":")[0].decode("latin-1"))
+    if request == SIOCETHTOOL:
+        return ethtool_request(task, interface, int.from_bytes(data[16:24], "little"))
     if request in _CHANGES:
         _CHANGES[request](interface, data[NAME_BYTES:])
     else:

@@ -40,6 +40,7 @@ class E1000(NetDevice):
     def __init__(self, context: DeviceContext) -> None:
         super().__init__()
         self.context = context
+        self.driver, self.location = E1000Driver.name, f"0000:{context.device.location}"
         self.registers: Region = context.map_bar(0)
         context.enable(Command.MEMORY_SPACE | Command.BUS_MASTER)
         self._gone = False
@@ -222,7 +223,10 @@ class E1000(NetDevice):
         self.registers.read32(r.Register.STATUS)
 
     def _look_at_link(self) -> None:
-        up = bool(self.registers.read32(r.Register.STATUS) & r.STATUS_LINK_UP)
+        status = self.registers.read32(r.Register.STATUS)
+        up = bool(status & r.STATUS_LINK_UP)
+        self.speed_mbps = r.SPEEDS_MBPS[status >> r.STATUS_SPEED_SHIFT & 3] if up else 0
+        self.full_duplex = bool(status & r.STATUS_FULL_DUPLEX) if up else None
         if up != self.link_up:
             self.link_up = up
             self.context.log.info("link is %s", "up" if up else "down")

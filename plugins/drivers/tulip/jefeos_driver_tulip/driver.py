@@ -47,6 +47,7 @@ class Tulip(NetDevice):
     def __init__(self, context: DeviceContext) -> None:
         super().__init__()
         self.context = context
+        self.driver, self.location = TulipDriver.name, f"0000:{context.device.location}"
         self.registers: Region = context.map_bar(REGISTER_BAR)
         context.enable(Command.IO_SPACE | Command.MEMORY_SPACE | Command.BUS_MASTER)
         self._serial = SerialBus(self.registers)
