@@ -20,13 +20,23 @@ WHEN = 1_600_000_002
 def image(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A VHD with a partition and a filesystem on it."""
     path = f"{tmp_path}/disk.vhd"
-    assert main(["disk", "create", path, "--size", "40M", "--kind", "vhd", "--table", "mbr"]) == 0
+    assert main(["disk", "create", path, "--size", "40M", "--table", "mbr"]) == 0
     assert main(["disk", "mkfs", f"{path}:1", "--type", request.param, "--label", "TEST"]) == 0
     return f"{path}:1"
 
 
 def tree_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_the_name_says_the_kind(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for name, options, kind in (
+        ("a.vhd", [], "vhd"), ("b.VHD", [], "vhd"), ("c.img", [], "raw"), ("d.vhd", ["--kind", "raw"], "raw"),
+        ("e.img", ["--kind", "vhd-fixed"], "vhd"),
+    ):  # fmt: skip
+        assert main(["disk", "create", f"{tmp_path}/{name}", "--size", "1M", *options]) == 0
+        assert main(["disk", "info", "--json", f"{tmp_path}/{name}"]) == 0
+        assert json.loads(capfd.readouterr().out)["kind"].startswith(kind), name
 
 
 def test_a_tree_there_and_back(image: str, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:

@@ -35,15 +35,15 @@ if TYPE_CHECKING:
 CLEAN, REPAIRED, LEFT, FAILED = 0, 1, 4, 8
 
 
-def create_command(image: str, size: str, kind: str, table: str | None) -> int:
-    """Make an image, perhaps with a table and one partition that fills it."""
+def create_command(image: str, size: str, kind: str | None, table: str | None) -> int:
+    """Make an image, perhaps with a table and one partition that fills it; without ``kind`` its name decides."""
     from jefeos.block.image import ImageDevice
     from jefeos.block.tables import TABLES, whole_disk, write_table
     from jefeos.config import parse_size
 
     if table is not None and table not in TABLES:
         raise UsageError(f"--table is one of {', '.join(TABLES)}, not {table!r}")
-    create_image(image, parse_size(size), kind)
+    create_image(image, parse_size(size), kind or ("vhd" if image.lower().endswith(".vhd") else "raw"))
     if table is not None:
         opened = open_image(image)
         try:

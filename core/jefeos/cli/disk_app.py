@@ -22,7 +22,9 @@ Recursive = Annotated[bool, typer.Option("--recursive", "-r", "-R", help="Direct
 def create(
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="The file to make.")],
     size: Annotated[str, typer.Option("--size", metavar="SIZE", help="Its capacity, as 64M or 1G.")],
-    kind: Annotated[str, typer.Option("--kind", metavar="KIND", help="raw, vhd (grows), vhd-fixed.")] = "raw",
+    kind: Annotated[
+        str | None, typer.Option("--kind", metavar="KIND", help="raw, vhd (grows), vhd-fixed (default: by its name).")
+    ] = None,
     table: Annotated[
         str | None, typer.Option("--table", metavar="TABLE", help="mbr or gpt, with one partition that fills it.")
     ] = None,

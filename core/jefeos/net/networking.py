@@ -9,7 +9,7 @@ A program without the network never pays for one: without a card nothing is impo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from jefeos.errors import Errno, KernelError
@@ -18,6 +18,7 @@ from jefeos.net.device import NetDevice
 if TYPE_CHECKING:
     from jefeos.bus.driver import DeviceManager
     from jefeos.kernel import Kernel
+    from jefeos.net.address import Address
     from jefeos.net.services import Resolver
     from jefeos.net.stack import NetworkStack
 
@@ -32,6 +33,7 @@ class Networking:
         self._kernel = kernel
         self._stack: NetworkStack | None = None
         self._resolver: Resolver | None = None
+        self._name_servers: tuple[Sequence[Address], Sequence[str]] | None = None
         self.on_their_way: list[Callable[[], bool]] = []
         """Who configures interfaces says here whether an address is on its way: `wait_until_configured` asks."""
 
@@ -59,7 +61,15 @@ class Networking:
             self._resolver = self._kernel.plugins.first("jefeos_resolver", kernel=self._kernel)
             if self._resolver is None:
                 raise KernelError(Errno.ENOENT, "no plugin provides a resolver")
+            if self._name_servers is not None:
+                self._resolver.set_servers(*self._name_servers)
         return self._resolver
+
+    def set_name_servers(self, servers: Sequence[Address], search: Sequence[str] = ()) -> None:
+        """What a lease says of names (`Resolver.set_servers`), for the resolver that is there or will be."""
+        self._name_servers = (tuple(servers), tuple(search))
+        if self._resolver is not None:
+            self._resolver.set_servers(servers, search)
 
     def wait_until_configured(self) -> None:
         """Let the system run until no address is on its way, for CONFIGURATION_PATIENCE_S at most: a program that is

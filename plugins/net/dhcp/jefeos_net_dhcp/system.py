@@ -62,10 +62,7 @@ def publish(kernel: Kernel) -> None:
     leases: list[Lease] = [client.client.lease for client in clients_of(kernel).values() if client.client.lease]
     servers = list(dict.fromkeys(server for lease in leases for server in lease.name_servers))
     domains = list(dict.fromkeys(lease.domain for lease in leases if lease.domain))
-    try:
-        kernel.net.resolver.set_servers(servers, domains)
-    except KernelError:  # a kernel without a resolver
-        kernel.log.debug("no resolver hears of the name servers")
+    kernel.net.set_name_servers(servers, domains)
     if not servers:
         return
     text = MARK + (f"search {' '.join(domains)}\n".encode() if domains else b"")
