@@ -2,7 +2,7 @@
 
   1. superblock and space index, as mounting reads them
   2. the file tree of now and of each snapshot: every node, every item, names against link counts; the data of every
-     extent against its checksums, once for each block
+     extent against its checksums, whole units once
   3. the volume tree: snapshots, and the dead
   4. the blocks: in a tree none is used twice; dead are exactly those that snapshots use and the live files do not;
      the bitmaps mark exactly what is used
@@ -22,7 +22,8 @@ from jefeos.block.volume import CheckReport, Problem, Progress
 from jefeos.errors import KernelError
 
 from jefeos_fs_jefefs.check_files import FileTreeCheck
-from jefeos_fs_jefefs.contents import SUM_BYTES, Extent, checksums
+from jefeos_fs_jefefs.checksum import unit_sums
+from jefeos_fs_jefefs.contents import Extent
 from jefeos_fs_jefefs.layout import FILE_TREE, SUPERBLOCK_BYTES, VOLUME_TREE
 from jefeos_fs_jefefs.nodes import Pointer
 from jefeos_fs_jefefs.snapshots import dead_run
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from jefeos_fs_jefefs.tree import Tree
 
 PROBLEMS_MOST: Final = 1000
+VERIFIED_AT_ONCE: Final = 1 << 20
 SPACE: Final = "space"
 TREES: Final = "trees"
 
@@ -168,30 +170,40 @@ class VolumeCheck:
                        node.keys[index + 1] if index + 1 < len(node.keys) else high, used, item)
 
     def _verify(self, extent: Extent, ino: int, last_bytes: int) -> None:
-        """The data of an extent, unless it has been looked at already."""
-        size = self.store.geometry.block_bytes
-        if fill(self._verified, extent.address, extent.blocks, used=True):
-            self._verify_run(extent, ino, size)
+        """The data of an extent, but for whole units that have been looked at already in another tree."""
+        unit, size = extent.unit, self.store.geometry.block_bytes
+        inner, inner_end = extent.start + -extent.start % unit, extent.end - extent.end % unit
+        if inner >= inner_end or self._mark_verified(extent, inner, inner_end):
+            self._verify_run(extent, extent.start, extent.end, ino)
         else:
-            for skip in range(extent.blocks):
-                if fill(self._verified, extent.address + skip, 1, used=True):
-                    self._verify_run(extent.part(extent.start + skip, extent.start + skip + 1), ino, size)
+            self._verify_run(extent, extent.start, inner, ino)
+            for block in range(inner, inner_end, unit):
+                if self._mark_verified(extent, block, block + unit):
+                    self._verify_run(extent, block, block + unit, ino)
+            self._verify_run(extent, inner_end, extent.end, ino)
         if last_bytes < size:
             self._verify_end(extent, ino, last_bytes, size)
         self._progressed += extent.blocks
         self.progress(min(self._progressed, self.store.geometry.total_blocks), self.store.geometry.total_blocks)
 
-    def _verify_run(self, extent: Extent, ino: int, size: int) -> None:
-        step = max((1 << 20) // size, 1)
-        for skip in range(0, extent.blocks, step):
-            count = min(step, extent.blocks - skip)
+    def _mark_verified(self, extent: Extent, start: int, end: int) -> bool:
+        """Note that these units are checked; False if one of them was already."""
+        return fill(self._verified, extent.address + start - extent.start, end - start, used=True)
+
+    def _verify_run(self, extent: Extent, start: int, end: int, ino: int) -> None:
+        """The blocks of the file from ``start`` up to ``end``, which are ends of units or of the extent."""
+        size = self.store.geometry.block_bytes
+        step = VERIFIED_AT_ONCE // size
+        while start < end:
+            stop = min(start - start % step + step, end)
+            address = extent.address + start - extent.start
             try:
-                data = self.store.volume.read((extent.address + skip) * size, count * size)
+                data = self.store.volume.read(address * size, (stop - start) * size)
+                if unit_sums(data, start, extent.unit, size) != extent.sums_of(start, stop):
+                    self._problem(f"inode {ino}", f"checksums of the {stop - start} blocks at {address} are wrong")
             except KernelError as error:
-                self._problem(f"inode {ino}", f"blocks at {extent.address + skip}: {error}")
-                continue
-            if checksums(data, size) != extent.sums[skip * SUM_BYTES : (skip + count) * SUM_BYTES]:
-                self._problem(f"inode {ino}", f"checksums of the {count} blocks at {extent.address + skip} are wrong")
+                self._problem(f"inode {ino}", f"blocks at {address}: {error}")
+            start = stop
 
     def _verify_end(self, extent: Extent, ino: int, last_bytes: int, size: int) -> None:
         try:

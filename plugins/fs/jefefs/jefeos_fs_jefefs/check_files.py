@@ -155,10 +155,8 @@ class FileTreeCheck:
 
     def _extent(self, key: bytes, value: bytes) -> None:
         current = self._current
-        extent = extent_of(key, value)
+        extent = extent_of(key, value, self._limits)
         self.geometry.check_run(extent.address, extent.blocks, "an extent")
-        if extent.blocks > self._limits.extent_blocks:
-            raise CorruptError(f"an extent of {extent.blocks} blocks")
         if extent.start < current.extents_end:
             raise CorruptError(f"extents overlap at block {extent.start}")
         current.extents_end = extent.end

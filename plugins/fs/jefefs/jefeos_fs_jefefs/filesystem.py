@@ -145,7 +145,7 @@ class JefeFilesystem(Filesystem):
         items = list(self.tree.scan(low, high))
         for key, value in items:
             if key[8] == EXTENT:
-                extent = extent_of(key, value)
+                extent = extent_of(key, value, self.store.limits)
                 self.store.release(extent.address, extent.blocks, extent.birth)
         if len(items) > FEW_ITEMS:
             self.tree.remove_range(low, high)

@@ -13,17 +13,22 @@ from attrs import field, frozen
 from jefeos.errors import CorruptError
 from jefeos.structs import Struct, nested, raw, s64, u8, u16, u32, u64
 
+from jefeos_fs_jefefs.checksum import SUM_BYTES
+
 MAGIC: Final = b"JefeFS\r\n"
-VERSION: Final = 1
+VERSION: Final = 2
+"""1 had CRC-32, of each block."""
 
 SUPERBLOCK_BYTES: Final = 4096
 SUPERBLOCK_SLOTS: Final = 2
 """Copies at each end of the volume: one for odd generations, one for even ones."""
-CHECKSUM: Final = struct.Struct("<I")
 
 BLOCK_BYTES_DEFAULT: Final = 4096
 BLOCK_BYTES_ALLOWED: Final = (4096, 8192, 16384, 32768, 65536)
 BLOCKS_LEAST: Final = 256
+UNIT_BYTES: Final = 16384
+"""What one checksum covers of data that is written in pieces of `LARGE_BYTES` or more."""
+LARGE_BYTES: Final = 65536
 ROOT_INO: Final = 1
 LEVELS_MOST: Final = 16
 
@@ -33,7 +38,7 @@ class Root(Struct):
 
     address: int = u64()
     birth: int = u64()
-    checksum: int = u32()
+    checksum: int = u64()
     level: int = u32()
 
 
@@ -58,9 +63,9 @@ class Superblock(Struct):
     index_blocks: int = u32()
 
 
-INDEX_REFERENCE: Final = struct.Struct("<II")
+INDEX_REFERENCE: Final = struct.Struct("<QI")
 """Of each index block: its checksum, and which of its two slots is in force."""
-INDEX_ENTRY: Final = struct.Struct("<III")
+INDEX_ENTRY: Final = struct.Struct("<QII")
 """Of each group: checksum of its bitmap, free blocks, and the slot in force (`SLOT_NONE`: never written)."""
 SLOT_NONE: Final = 2
 
@@ -79,7 +84,7 @@ class NodeHeader(Struct):
 NODE_MAGIC: Final = 0x4E65664A
 NODE_HEADER: Final = struct.Struct("<IBBHQQ")
 """`NodeHeader` for the hot path."""
-POINTER: Final = struct.Struct("<QQI")
+POINTER: Final = struct.Struct("<QQQ")
 """The value in an inner node: address, birth, checksum of the child."""
 FILE_TREE: Final = 1
 VOLUME_TREE: Final = 2
@@ -99,8 +104,8 @@ ITEM_KEY: Final = struct.Struct(">QB")
 EXTENT_KEY: Final = struct.Struct(">QBQ")
 ENTRY_VALUE: Final = struct.Struct("<QB")
 """Inode number and type (st_mode >> 12)."""
-EXTENT_VALUE: Final = struct.Struct("<QQI")
-"""Address, birth and length in blocks; the checksum of each block follows."""
+EXTENT_VALUE: Final = struct.Struct("<QQHH")
+"""Address, birth, length in blocks, and how many blocks a unit has; the checksums of its units follow."""
 INODE_VALUE: Final = struct.Struct("<IIIIQQQqqqqQ")
 """mode, uid, gid, nlink, size, rdev, blocks, atime, mtime, ctime, btime (ns), parent (of a directory)."""
 CHUNK_KEY: Final = struct.Struct(">H")
@@ -204,7 +209,7 @@ class Geometry:
 
 def most_index_blocks() -> int:
     """How many index blocks one superblock can refer to."""
-    return (SUPERBLOCK_BYTES - Superblock.size - CHECKSUM.size) // INDEX_REFERENCE.size
+    return (SUPERBLOCK_BYTES - Superblock.size - SUM_BYTES) // INDEX_REFERENCE.size
 
 
 @frozen
@@ -214,8 +219,12 @@ class Limits:
     block_bytes: int
     node_capacity: int = field(init=False)
     """Bytes of items in a node."""
-    extent_blocks: int = field(init=False)
-    """Blocks of one extent: its checksums have to fit in an item, and items in a third of a node."""
+    units: tuple[int, ...] = field(init=False)
+    """Blocks that a checksum of data may cover: one, and more in what is written in large pieces."""
+    large_blocks: int = field(init=False)
+    """So many blocks in one run are a large piece."""
+    sums_most: int = field(init=False)
+    """Units of one extent: its checksums have to fit in an item, and items in a third of a node."""
     inline_bytes: int = field(init=False)
     """The largest file that lives in the tree."""
     chunk_bytes: int = field(init=False)
@@ -225,9 +234,17 @@ class Limits:
     def _node_capacity(self) -> int:
         return self.block_bytes - NODE_HEADER.size
 
-    @extent_blocks.default
-    def _extent_blocks(self) -> int:
-        return self.block_bytes // 16
+    @units.default
+    def _units(self) -> tuple[int, ...]:
+        return (1, UNIT_BYTES // self.block_bytes) if self.block_bytes < UNIT_BYTES else (1,)
+
+    @large_blocks.default
+    def _large_blocks(self) -> int:
+        return LARGE_BYTES // self.block_bytes
+
+    @sums_most.default
+    def _sums_most(self) -> int:
+        return self.block_bytes // (4 * SUM_BYTES)
 
     @inline_bytes.default
     @chunk_bytes.default

@@ -15,10 +15,10 @@ from bisect import bisect_left
 from itertools import accumulate, chain, islice, pairwise
 from operator import lt
 from typing import TYPE_CHECKING, Any, Final
-from zlib import crc32
 
 from jefeos.errors import CorruptError
 
+from jefeos_fs_jefefs.checksum import checksum_of
 from jefeos_fs_jefefs.layout import LEVELS_MOST, NODE_HEADER, NODE_MAGIC, POINTER, Limits
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def encode(node: Node, tree: int, block_bytes: int) -> bytes:
     head = NODE_HEADER.pack(NODE_MAGIC, node.level, tree, count, node.birth, node.address)
     key_lengths = struct.pack(f"<{count}H", *map(len, keys))
     if node.level:
-        pointers = struct.pack("<" + "QQI" * count, *chain.from_iterable(values))
+        pointers = struct.pack("<" + "QQQ" * count, *chain.from_iterable(values))
         block = b"".join((head, key_lengths, *keys, pointers))
     else:
         value_lengths = struct.pack(f"<{count}H", *map(len, values))
@@ -74,7 +74,7 @@ def encode(node: Node, tree: int, block_bytes: int) -> bytes:
 def check_header(block: bytes, pointer: Pointer, level: int, tree: int) -> int:
     """How many items are in a node. Raises CorruptError for one that is not what the pointer says."""
     address, birth, checksum = pointer
-    if crc32(block) != checksum:
+    if checksum_of(block) != checksum:
         raise CorruptError(f"node {address}: its checksum is wrong")
     magic, its_level, its_tree, count, its_birth, its_address = NODE_HEADER.unpack_from(block)
     if (magic, its_level, its_tree, its_birth, its_address) != (NODE_MAGIC, level, tree, birth, address):
@@ -214,4 +214,4 @@ class NodeCache:
                     values[index] = (child, birth, self.seal(child, tree))
         block = encode(node, tree, self.block_bytes)
         self.volume.write(address * self.block_bytes, block)
-        return crc32(block)
+        return checksum_of(block)

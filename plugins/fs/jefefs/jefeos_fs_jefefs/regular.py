@@ -107,7 +107,7 @@ class RegularInode(JefeInode):
             self.changed()
             return
         blocks = length // size + 2
-        fs.begin(blocks + store.blocks_for(4 + 2 * blocks // store.limits.extent_blocks))
+        fs.begin(blocks + store.blocks_for(4 + blocks // store.limits.sums_most))
         self._leave_inline()
         first, stop = offset // size, -(-end // size)
         before, after = offset - first * size, stop * size - end

@@ -230,7 +230,7 @@ class SnapshotTable:
             return
         for key, value in zip(node.keys, node.values, strict=True):
             if len(key) > ITEM_KEY.size and key[8] == EXTENT:
-                extent = extent_of(key, value)
+                extent = extent_of(key, value, self.store.limits)
                 if extent.birth > generation:
                     gone.append((extent.address, extent.blocks))
 

@@ -19,11 +19,11 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Final
-from zlib import crc32
 
 from attrs import define, field
 from jefeos.errors import CorruptError, Errno, KernelError
 
+from jefeos_fs_jefefs.checksum import checksum_of
 from jefeos_fs_jefefs.layout import INDEX_ENTRY, INDEX_REFERENCE, SLOT_NONE, Geometry
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Space:
             raise CorruptError(f"space index {number}: there is no slot {slot}")
         self.index_slots[number], self.index_checksums[number] = slot, checksum
         block = self._read_block(self.geometry.index_block(number, slot))
-        if crc32(block) != checksum:
+        if checksum_of(block) != checksum:
             raise CorruptError(f"space index {number}: its checksum is wrong")
         groups = self._groups_of(number)
         entries = list(INDEX_ENTRY.iter_unpack(block[: len(groups) * INDEX_ENTRY.size]))
@@ -148,7 +148,7 @@ class Space:
         for group in sorted(self.dirty):
             bitmap = self.group(group).bitmap
             slot = self._written[group] = 0 if self.slots[group] else 1
-            self.checksums[group] = crc32(bitmap)
+            self.checksums[group] = checksum_of(bitmap)
             self.volume.write(geometry.bitmap_block(group, slot) * geometry.block_bytes, bitmap)
         for number in sorted({group // geometry.entries_per_index for group in self.dirty}):
             entries = [
@@ -158,7 +158,7 @@ class Space:
             ]
             block = b"".join(entries).ljust(geometry.block_bytes, b"\0")
             slot = self._index_written[number] = 1 - self.index_slots[number]
-            self.index_checksums[number] = crc32(block)
+            self.index_checksums[number] = checksum_of(block)
             self.volume.write(geometry.index_block(number, slot) * geometry.block_bytes, block)
         return b"".join(
             INDEX_REFERENCE.pack(checksum, self._index_written.get(number, self.index_slots[number]))
@@ -358,7 +358,7 @@ class Space:
             bitmap = self.fresh_bitmap(number)
         else:
             bitmap = bytearray(self._read_block(self.geometry.bitmap_block(number, slot)))
-            if crc32(bitmap) != self.checksums[number]:
+            if checksum_of(bitmap) != self.checksums[number]:
                 raise CorruptError(f"bitmap of group {number}: its checksum is wrong")
         if _zeros(bitmap) != self.free_counts[number]:
             raise CorruptError(f"bitmap of group {number}: it does not have as many free blocks as the index says")

@@ -19,12 +19,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
-from zlib import crc32
 
 from jefeos.errors import CorruptError, Errno, JefeError, KernelError
 
+from jefeos_fs_jefefs.checksum import SUM, checksum_of
 from jefeos_fs_jefefs.layout import (
-    CHECKSUM,
     DEAD_KEY,
     DEAD_VALUE,
     FILE_TREE,
@@ -74,6 +73,8 @@ class Store:
         self.before_commit: Callable[[], None] = _nothing
         self.owed_blocks: Callable[[], int] = _none
         self.changed = False
+        self.recent_unit = (0, b"", b"")
+        """Address, checksum and contents of the unit that was read or written last, checked."""
         self._dead: list[tuple[int, int, int]] = []
         self._unfinished: list[tuple[int, bytes]] = []
         self._committed_ns = 0
@@ -214,8 +215,8 @@ class Store:
         superblock.free_blocks = sum(self.space.free_counts)
         if self.clock is not None:
             self._committed_ns = superblock.committed_ns = self.clock.realtime_ns()
-        body = (superblock.pack() + references).ljust(SUPERBLOCK_BYTES - CHECKSUM.size, b"\0")
-        block = body + CHECKSUM.pack(crc32(body))
+        body = (superblock.pack() + references).ljust(SUPERBLOCK_BYTES - SUM.size, b"\0")
+        block = body + SUM.pack(checksum_of(body))
         return [(offset, block) for offset in self.geometry.superblock_offsets(self.generation)]
 
     def _finish(self) -> None:

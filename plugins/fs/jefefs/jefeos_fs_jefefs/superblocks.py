@@ -8,14 +8,13 @@ different generations are normal, and so is one that is torn: power may have fai
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from zlib import crc32
 
 from jefeos.errors import CorruptError, Errno, KernelError
 
+from jefeos_fs_jefefs.checksum import SUM, checksum_of
 from jefeos_fs_jefefs.layout import (
     BLOCK_BYTES_ALLOWED,
     BLOCKS_LEAST,
-    CHECKSUM,
     INDEX_REFERENCE,
     MAGIC,
     SUPERBLOCK_BYTES,
@@ -54,11 +53,14 @@ def parse_superblock(block: bytes, size_bytes: int) -> tuple[Superblock, bytes]:
     superblock = Superblock.parse(block)
     if superblock.magic != MAGIC:
         raise CorruptError("superblock: its magic number is missing")
-    body = block[: SUPERBLOCK_BYTES - CHECKSUM.size]
-    if CHECKSUM.unpack_from(block, len(body))[0] != crc32(body):
+    if superblock.version != VERSION:  # ahead of the checksum, which another version may make in another way
+        raise CorruptError(
+            f"superblock: it is of version {superblock.version} of the format, known here is {VERSION}",
+            Errno.EOPNOTSUPP,
+        )
+    body = block[: SUPERBLOCK_BYTES - SUM.size]
+    if SUM.unpack_from(block, len(body))[0] != checksum_of(body):
         raise CorruptError("superblock: its checksum is wrong")
-    if superblock.version != VERSION:
-        raise CorruptError(f"superblock: version {superblock.version} is not known here", Errno.EOPNOTSUPP)
     if superblock.block_bytes not in BLOCK_BYTES_ALLOWED:
         raise CorruptError(f"superblock: blocks of {superblock.block_bytes} bytes make no sense")
     geometry = Geometry(superblock.block_bytes, superblock.total_blocks)

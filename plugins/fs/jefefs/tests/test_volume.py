@@ -81,7 +81,7 @@ def test_a_volume_made_over_another_has_nothing_of_it() -> None:
     assert mount(image).tree() == {}
 
 
-@pytest.mark.parametrize("size_bytes", [200 << 30, 12 << 40])
+@pytest.mark.parametrize("size_bytes", [200 << 30, 10 << 40])
 def test_a_huge_volume(tmp_path: object, size_bytes: int) -> None:
     """Made in a moment; files at both ends of it; only what is used takes room on the host."""
     path = f"{tmp_path}/huge.img"
@@ -229,6 +229,17 @@ def test_what_is_not_known_is_refused() -> None:
     assert not FORMAT.recognise(image_volume(image))
     with pytest.raises(CorruptError, match="superblock"):
         open_image(image)
+
+
+def test_an_image_of_another_version_is_refused_in_one_line() -> None:
+    """Also if it makes its checksums in another way."""
+    image = new_image()
+    for place in (0, 4096, image.size_bytes - 8192, image.size_bytes - 4096):
+        image.data[place + 8] = 1
+        image.data[place + 4088 : place + 4096] = bytes(8)
+    with pytest.raises(CorruptError, match=r"version 1 of the format, known here is 2$") as raised:
+        open_image(image)
+    assert raised.value.errno == Errno.EOPNOTSUPP
 
 
 # --- loss of power ------------------------------------------------------------------------------------------------

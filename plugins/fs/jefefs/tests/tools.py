@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from zlib import crc32
 
 from attrs import define
 from jefeos.block.cache import BufferCache
 from jefeos.block.volume import FormatOptions
 from jefeos.testing.mounted import Mounted
 from jefeos.testing.volumes import MemoryImage, TestClock, image_volume, make_volume, new_page_cache
+from jefeos_fs_jefefs.checksum import SUM_BYTES, checksum_of
 from jefeos_fs_jefefs.filesystem import JefeFilesystem
 from jefeos_fs_jefefs.format import JefeFormat
 from jefeos_fs_jefefs.layout import (
@@ -56,7 +56,7 @@ def require_clean(image: MemoryImage) -> None:
 
 @define
 class Seal:
-    """A checksum: of ``length`` bytes at ``offset``, kept in four bytes at ``place``."""
+    """A checksum: of ``length`` bytes at ``offset``, kept at ``place``."""
 
     offset: int
     length: int
@@ -87,7 +87,7 @@ def seals(contents: bytes) -> list[Seal]:
             place = offset + Superblock.size + number * INDEX_REFERENCE.size
             found.append(Seal(geometry.index_block(number, slot) * size, size, place))
     for offset in geometry.superblock_offsets(superblock.generation):
-        found.append(Seal(offset, SUPERBLOCK_BYTES - 4, offset + SUPERBLOCK_BYTES - 4))
+        found.append(Seal(offset, SUPERBLOCK_BYTES - SUM_BYTES, offset + SUPERBLOCK_BYTES - SUM_BYTES))
     return found
 
 
@@ -116,8 +116,8 @@ def _tree_seals(
 def reseal(contents: bytearray, all_seals: list[Seal]) -> None:
     """Make the checksums right again after a change, so that it gets past them."""
     for seal in all_seals:
-        checksum = crc32(memoryview(contents)[seal.offset : seal.offset + seal.length])
-        contents[seal.place : seal.place + 4] = checksum.to_bytes(4, "little")
+        checksum = checksum_of(memoryview(contents)[seal.offset : seal.offset + seal.length])
+        contents[seal.place : seal.place + SUM_BYTES] = checksum.to_bytes(SUM_BYTES, "little")
 
 
 def volume_of(contents: bytes | bytearray) -> BufferCache:
