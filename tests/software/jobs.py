@@ -1,21 +1,28 @@
 """Whole jobs of software that nobody here wrote, each to be run by the host's Linux and by JefeOS.
 
 The parity table has small commands; these are a repository's life, a parallel build, compression in a row, two
-machines with compilers of their own. Nothing that they print depends on the moment (pids, times). A job names the
-programs that it needs and works in an empty folder. Not here: what needs AF_INET, which comes with the network stack.
+machines with compilers of their own, servers and clients of one protocol (network_scripts.py). Nothing that they print
+depends on the moment (pids, times). A job names the programs that it needs and works in an empty folder; one with a
+network has on the host a namespace of its own with nothing but the loopback device, as it has on JefeOS.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from attrs import frozen
 from jefeos.api import System
 
+sys.path.insert(0, str(Path(__file__).parent))
+import network_scripts as network
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENVIRONMENT = {
-    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "PATH": PATH,
     "HOME": "/nonexistent",
     "LC_ALL": "C.UTF-8",
     "LANG": "C.UTF-8",
@@ -198,11 +205,15 @@ class Job:
     needed: str
     script: str
     slow: bool = False
+    network: bool = False
 
     @property
     def missing(self) -> list[str]:
         """Needed programs that this host does not have."""
-        return [program for program in self.needed.split() if shutil.which(program) is None]
+        missing = [program for program in self.needed.split() if shutil.which(program, path=PATH) is None]
+        if self.network and os.geteuid() != 0:
+            missing.append("the right to make a network namespace")
+        return missing
 
 
 @frozen
@@ -231,12 +242,21 @@ JOBS = {
     "bash-jobs": Job("bash", BASH),
     "vim-batch": Job("vim", EDITOR),
     "tclsh": Job("tclsh", "tclsh <<< 'puts [expr 2**70]; puts [exec echo x]; after 10 {set d 1}; vwait d; puts end'"),
+    "ssh": Job("sshd ssh sftp", network.SSH, network=True),
+    "git-network": Job("git", network.GIT, network=True),
+    "rsync": Job("rsync", network.RSYNC, network=True),
+    "redis": Job("redis-server redis-cli", network.REDIS, slow=True, network=True),
+    "memcached": Job("memcached", network.MEMCACHED, network=True),
+    "socat": Job("socat", network.SOCAT, network=True),
+    "tls": Job("openssl curl", network.TLS, slow=True, network=True),
 }
 
 
 def on_the_host(job: Job, folder: Path) -> Outcome:
     """Run it here; ``folder`` is left as it was, for JefeOS sees the host's folder below its own writes."""
     words = _words(job, folder)
+    if job.network:
+        words = ["/usr/bin/unshare", "--net", "/bin/sh", "-c", 'ip link set lo up; exec "$@"', "sh", *words]
     done = subprocess.run(words, env=ENVIRONMENT, input=b"", capture_output=True, timeout=TIMEOUT_S, check=False)
     shutil.rmtree(folder / "w")
     return Outcome(done.stdout, done.stderr, 128 - done.returncode if done.returncode < 0 else done.returncode)
@@ -249,4 +269,5 @@ def on_jefeos(job: Job, folder: Path, system: System) -> Outcome:
 
 
 def _words(job: Job, folder: Path) -> list[str]:
-    return ["/bin/bash", "-c", f"mkdir -p {folder}/w; cd {folder}/w; {job.script}"]
+    prelude = network.PRELUDE if job.network else ""
+    return ["/bin/bash", "-c", f"mkdir -p {folder}/w; cd {folder}/w; {prelude}{job.script}"]
