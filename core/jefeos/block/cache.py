@@ -202,10 +202,14 @@ class BufferCache:
 
     def _read_run(self, first: int, stop: int) -> None:
         start = first * PAGE_BYTES
-        buffer = memoryview(bytearray(min(stop * PAGE_BYTES, self.size_bytes) - start))
-        self.device.read_into(start // self.device.sector_bytes, buffer)
+        sector_bytes = self.device.sector_bytes
+        length = min(stop * PAGE_BYTES, self.size_bytes) - start
+        data = self.device.read(start // sector_bytes, length // sector_bytes)
+        if stop - first == 1:
+            self._pages[first] = data
+            return
         for index, number in enumerate(range(first, stop)):
-            self._pages[number] = bytes(buffer[index * PAGE_BYTES : (index + 1) * PAGE_BYTES])
+            self._pages[number] = data[index * PAGE_BYTES : (index + 1) * PAGE_BYTES]
 
     # -- writing --
 

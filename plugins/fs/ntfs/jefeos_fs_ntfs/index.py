@@ -4,24 +4,23 @@
                                     /     |     \\
     blocks of INDEX_ALLOCATION   [k1-k9][k11-k19][k21-]          BITMAP: which blocks are taken
 
-A node is decoded once: its keys in a form that sorts as the collation rule says, its entries as bytes without child and
-flags, its children as VCNs. Every entry is in the tree once, in whatever node. Blocks are checked when they are read:
-their own VCN, bounds of entries, order of keys; a walk that meets a block twice, or a descent that is too deep, is a
-CorruptError. `index_edit` changes a tree.
+A node is decoded (`index_node`) to keys in a form that sorts as the collation rule says, entries as bytes without child
+and flags, and children as VCNs. Every entry is in the tree once, in whatever node. What is checked: the own VCN of a
+block when it is read, bounds of entries as these are used, order of keys before a block is changed or walked. A walk
+that meets a block twice, or a descent that is too deep, is a CorruptError. `index_edit` changes a tree.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from jefeos.errors import CorruptError
 
+from jefeos_fs_ntfs.index_node import NAME_LENGTH_OFFSET, NAME_OFFSET, Key, Node, PackedNode
 from jefeos_fs_ntfs.layout import (
     BLOCK_BYTES,
-    CHILD_VCN,
-    FILE_NAME,
     INDEX_BLOCK,
     INDEX_ENTRY,
     INDEX_HEADER,
@@ -29,9 +28,8 @@ from jefeos_fs_ntfs.layout import (
     INDX_MAGIC,
     AttributeType,
     Collation,
-    EntryFlags,
 )
-from jefeos_fs_ntfs.names import Collator, decode_units
+from jefeos_fs_ntfs.names import Collator, decode_units, encode_units
 from jefeos_fs_ntfs.record import apply_fixups, next_update_number, protect
 
 if TYPE_CHECKING:
@@ -39,71 +37,12 @@ if TYPE_CHECKING:
     from jefeos_fs_ntfs.entry import Entry
     from jefeos_fs_ntfs.transaction import Block
 
-Key = Any
 DEPTH_MAX: Final = 24
-HAS_CHILD, END = int(EntryFlags.HAS_CHILD), int(EntryFlags.END)
+SEARCHED_PACKED: Final = 8
+"""Searches of a block before all of it is decoded."""
 FILE_NAMES: Final = "$I30"
 """The index of a directory."""
-_NAME_OFFSET: Final = INDEX_ENTRY.size + FILE_NAME.size
-_NAME_LENGTH_OFFSET: Final = _NAME_OFFSET - 2
 _HEADER_OFFSET: Final = INDEX_BLOCK.size
-
-
-class Node:
-    """The root, or one block."""
-
-    __slots__ = ("children", "dead", "entries", "index", "keys", "update_number", "vcn")
-
-    def __init__(self, index: Index, vcn: int | None) -> None:
-        self.index = index
-        self.vcn = vcn
-        """None for the root."""
-        self.keys: list[Key] = []
-        self.entries: list[bytes] = []
-        """Without child: ``flags`` 0, ``length`` as long as they are."""
-        self.children: list[int] | None = None
-        """One more than entries; None in a leaf."""
-        self.update_number = 1
-        self.dead = False
-
-    @property
-    def used_bytes(self) -> int:
-        """What its entries take, the end entry included."""
-        size = sum([len(entry) for entry in self.entries]) + INDEX_ENTRY.size
-        return size if self.children is None else size + CHILD_VCN.size * len(self.children)
-
-    def pack_entries(self) -> bytes:
-        """The entries as they stand on the medium."""
-        if self.children is None:
-            return b"".join(self.entries) + INDEX_ENTRY.pack(0, INDEX_ENTRY.size, 0, END, 0)
-        pieces = []
-        for entry, child in zip(self.entries, self.children, strict=False):
-            length = len(entry) + CHILD_VCN.size
-            pieces.append(entry[:8] + length.to_bytes(2, "little") + entry[10:12] + b"\1\0" + entry[14:]
-                          + CHILD_VCN.pack(child))
-        pieces.append(INDEX_ENTRY.pack(0, INDEX_ENTRY.size + CHILD_VCN.size, 0, END | HAS_CHILD, 0))
-        pieces.append(CHILD_VCN.pack(self.children[-1]))
-        return b"".join(pieces)
-
-    # -- as a part of operations --
-
-    @property
-    def weight(self) -> int:
-        """Bytes that it adds to a commit."""
-        return int(self.index.block_bytes)
-
-    def snapshot(self) -> Any:
-        """Keys, entries and children."""
-        children = self.children
-        return self.keys.copy(), self.entries.copy(), children if children is None else children.copy(), self.dead
-
-    def restore(self, state: Any) -> None:
-        """Come back to a snapshot."""
-        self.keys, self.entries, self.children, self.dead = state
-
-    def blocks(self) -> list[Block]:
-        """The block; the root is in its file record."""
-        return [] if self.vcn is None or self.dead else self.index.pack_block(self)
 
 
 class Index:
@@ -114,6 +53,8 @@ class Index:
         self.name = name
         self.volume = entry.volume
         self.nodes: dict[int, Node] = {}
+        self.packed: dict[int, PackedNode] = {}
+        """Blocks that were only searched so far; none of them is in ``nodes``."""
         self.bitmap: Bitmap | None = None
         """Of blocks, once something was changed."""
         attribute = entry.find(AttributeType.INDEX_ROOT, name)
@@ -137,7 +78,7 @@ class Index:
 
     def load_root(self, value: bytes) -> None:
         """Decode INDEX_ROOT. Raises CorruptError."""
-        self._parse(self.root, value, INDEX_ROOT.size)
+        PackedNode(value, INDEX_ROOT.size, self).decode(self.root)
 
     # -- looking up --
 
@@ -159,8 +100,18 @@ class Index:
 
     def lookup(self, key: Key) -> bytes | None:
         """The entry of a key."""
-        _, node, position, found = self.descend(key)
-        return node.entries[position] if found else None
+        node: Node | PackedNode = self.root
+        for _ in range(DEPTH_MAX + 1):
+            if isinstance(node, Node):
+                position, entry = node.search(key)
+            elif node.is_leaf and self.name == FILE_NAMES:
+                return node.find_name(encode_units(key[1]))
+            else:
+                position, entry = node.search(key, self.key_of)
+            if entry is not None or node.children is None:
+                return entry
+            node = self._searched(node.children[position])
+        raise CorruptError(f"{self}: its tree is too deep")
 
     def walk(self) -> Iterator[tuple[Key, bytes]]:
         """All keys with their entries, in order. Raises CorruptError."""
@@ -189,56 +140,39 @@ class Index:
         """A block, decoded. Raises CorruptError."""
         node = self.nodes.get(vcn)
         if node is None:
-            what = f"{self}: block {vcn}"
-            stream = self.entry.stream(AttributeType.INDEX_ALLOCATION, self.name)
-            offset = vcn * self.vcn_bytes
-            if vcn < 0 or offset + self.block_bytes > stream.data_size:
-                raise CorruptError(f"{what} is past the end")
-            data = apply_fixups(stream.read_raw(offset, self.block_bytes), INDX_MAGIC, what)
-            _, usa_offset, _, _, own_vcn = INDEX_BLOCK.unpack_from(data)
-            if own_vcn != vcn:
-                raise CorruptError(f"{what} says that it is block {own_vcn}")
+            packed = self.packed.get(vcn) or self._read(vcn)
             node = Node(self, vcn)
-            node.update_number = int.from_bytes(data[usa_offset : usa_offset + 2], "little")
-            self._parse(node, data, _HEADER_OFFSET)
+            packed.decode(node)
+            self.packed.pop(vcn, None)
             self.nodes[vcn] = node
             self.volume.nodes_cached += 1
         return node
 
-    def _parse(self, node: Node, data: bytes, start: int) -> None:
-        """Decode the entries behind the INDEX_HEADER at ``start``."""
-        first, length, _, _ = INDEX_HEADER.unpack_from(data, start)
-        offset, end = start + first, start + length
-        if first < INDEX_HEADER.size or first % 8 or end > len(data):
-            raise CorruptError(f"{self}: entries from {first} to {length} in a node")
-        keys: list[Key] = []
-        entries: list[bytes] = []
-        children: list[int] = []
-        unpack, size, key_of = INDEX_ENTRY.unpack_from, INDEX_ENTRY.size, self.key_of
-        while True:
-            if offset + size > end:
-                raise CorruptError(f"{self}: a node without an end entry")
-            _, length, key_length, entry_flags, _ = unpack(data, offset)
-            body = length - CHILD_VCN.size if entry_flags & HAS_CHILD else length
-            if body < size or length % 8 or offset + length > end:
-                raise CorruptError(f"{self}: an entry of {length} bytes")
-            if entry_flags & HAS_CHILD:
-                children += CHILD_VCN.unpack_from(data, offset + body)
-            if entry_flags & END:
-                break
-            if size + key_length > body:
-                raise CorruptError(f"{self}: a key of {key_length} bytes in an entry of {length}")
-            entry = data[offset : offset + body]
-            if entry_flags:
-                entry = entry[:8] + body.to_bytes(2, "little") + entry[10:12] + b"\0\0" + entry[14:]
-            keys.append(key_of(entry))
-            entries.append(entry)
-            offset += length
-        if children and len(children) != len(entries) + 1:
-            raise CorruptError(f"{self}: a node with {len(entries)} entries and {len(children)} children")
-        if any(keys[number] >= keys[number + 1] for number in range(len(keys) - 1)):
-            raise CorruptError(f"{self}: keys out of order")
-        node.keys, node.entries, node.children = keys, entries, children or None
+    def _searched(self, vcn: int) -> Node | PackedNode:
+        """A block to look something up in: decoded once it is worth it."""
+        node = self.nodes.get(vcn)
+        if node is not None:
+            return node
+        packed = self.packed.get(vcn)
+        if packed is None:
+            packed = self.packed[vcn] = self._read(vcn)
+            self.volume.nodes_cached += 1
+        packed.searches += 1
+        return packed if packed.searches <= SEARCHED_PACKED else self.node(vcn)
+
+    def _read(self, vcn: int) -> PackedNode:
+        what = f"{self}: block {vcn}"
+        stream = self.entry.stream(AttributeType.INDEX_ALLOCATION, self.name)
+        offset = vcn * self.vcn_bytes
+        if vcn < 0 or offset + self.block_bytes > stream.data_size:
+            raise CorruptError(f"{what} is past the end")
+        data = apply_fixups(stream.read_raw(offset, self.block_bytes), INDX_MAGIC, what)
+        _, usa_offset, _, _, own_vcn = INDEX_BLOCK.unpack_from(data)
+        if own_vcn != vcn:
+            raise CorruptError(f"{what} says that it is block {own_vcn}")
+        packed = PackedNode(data, _HEADER_OFFSET, self)
+        packed.update_number = int.from_bytes(data[usa_offset : usa_offset + 2], "little")
+        return packed
 
     # -- the bytes of a node --
 
@@ -288,13 +222,12 @@ class Index:
 
 
 def _file_name_key(collator: Collator, what: str) -> Callable[[bytes], Key]:
-    upper = collator.upper
+    key_of = collator.key
 
     def key(entry: bytes) -> Key:
-        if len(entry) < _NAME_OFFSET or len(entry) < _NAME_OFFSET + 2 * entry[_NAME_LENGTH_OFFSET]:
+        if len(entry) < NAME_OFFSET or len(entry) < NAME_OFFSET + 2 * entry[NAME_LENGTH_OFFSET]:
             raise CorruptError(f"{what}: a file name leaves its entry")
-        name = decode_units(entry[_NAME_OFFSET : _NAME_OFFSET + 2 * entry[_NAME_LENGTH_OFFSET]])
-        return upper(name), name
+        return key_of(decode_units(entry[NAME_OFFSET : NAME_OFFSET + 2 * entry[NAME_LENGTH_OFFSET]]))
 
     return key
 

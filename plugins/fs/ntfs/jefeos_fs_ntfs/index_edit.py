@@ -15,7 +15,8 @@ from jefeos.errors import CorruptError, Errno, KernelError
 
 from jefeos_fs_ntfs.attribute import make_non_resident, make_resident
 from jefeos_fs_ntfs.bitmap import Bitmap
-from jefeos_fs_ntfs.index import Index, Key, Node
+from jefeos_fs_ntfs.index import Index
+from jefeos_fs_ntfs.index_node import Key, Node
 from jefeos_fs_ntfs.layout import AttributeType
 
 if TYPE_CHECKING:
@@ -237,6 +238,7 @@ def _drop_allocation(index: Index) -> None:
     if index.bitmap is not None:
         transaction.dirty.pop(index.bitmap, None)
     index.bitmap, index.nodes = None, {}
+    index.packed.clear()
     for kind in (AttributeType.INDEX_ALLOCATION, AttributeType.BITMAP):
         index_entry.put_value(kind, None, index.name)
 

@@ -10,6 +10,7 @@ in nothing else, by their units. `Collator.key` gives a tuple that sorts that wa
 
 from __future__ import annotations
 
+from codecs import utf_16_le_decode, utf_16_le_encode  # by name they would be looked up each time
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, TypeAlias
@@ -34,12 +35,13 @@ def split_units(text: str) -> str:
 
 def decode_units(raw: bytes) -> str:
     """A name as it stands on the medium."""
-    return split_units(raw.decode("utf-16-le", "surrogatepass"))
+    text = utf_16_le_decode(raw, "surrogatepass", True)[0]
+    return text if text.isascii() else split_units(text)
 
 
 def encode_units(name: str) -> bytes:
     """A name as it is to stand on the medium."""
-    return name.encode("utf-16-le", "surrogatepass")
+    return utf_16_le_encode(name, "surrogatepass")[0]
 
 
 def from_bytes(name: bytes) -> str:
@@ -90,4 +92,4 @@ class Collator:
 
     def key(self, name: str) -> NameKey:
         """What to sort by."""
-        return self.upper(name), name
+        return name.upper() if self._plain_ascii and name.isascii() else name.translate(self.table), name

@@ -35,13 +35,13 @@ def apply_fixups(data: bytes, magic: bytes, what: str) -> bytes:
     blocks = len(data) // BLOCK_BYTES
     if count != blocks + 1 or offset % 2 or offset < _USA.size or offset + 2 * count > BLOCK_BYTES - 2:
         raise CorruptError(f"{what}: its update sequence array has {count} entries at {offset}")
-    number = data[offset : offset + 2]
+    # The last two bytes of all blocks at once: first the low ones, then the high ones.
+    low, high = slice(BLOCK_BYTES - 2, None, BLOCK_BYTES), slice(BLOCK_BYTES - 1, None, BLOCK_BYTES)
+    if data[low] != data[offset : offset + 1] * blocks or data[high] != data[offset + 1 : offset + 2] * blocks:
+        raise CorruptError(f"{what}: torn, the update sequence numbers differ")
+    array = data[offset + 2 : offset + 2 * count]
     block = bytearray(data)
-    for index in range(blocks):
-        end = (index + 1) * BLOCK_BYTES
-        if data[end - 2 : end] != number:
-            raise CorruptError(f"{what}: torn, the update sequence numbers differ")
-        block[end - 2 : end] = data[offset + 2 + 2 * index : offset + 4 + 2 * index]
+    block[low], block[high] = array[::2], array[1::2]
     return bytes(block)
 
 

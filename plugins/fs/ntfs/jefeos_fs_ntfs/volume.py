@@ -241,4 +241,5 @@ class Volume:
         self.nodes_cached = 0
         for index in indexes:
             index.nodes = {vcn: node for vcn, node in index.nodes.items() if node in dirty}
+            index.packed.clear()
             self.nodes_cached += len(index.nodes)
