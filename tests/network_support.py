@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import random
 import socket
+import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from jefeos.api import System
@@ -13,7 +17,13 @@ BODY = bytes(range(256)) * 4096
 """What the web server of the fixture ``web`` serves."""
 
 
-def in_kernel(system: System, what: Awaitable[Any], timeout_s: float = 60) -> Any:
+PATIENCE_S = 100
+"""For what takes a moment, and longer on a busy machine."""
+
+_ports = random.Random(os.getpid())
+
+
+def in_kernel(system: System, what: Awaitable[Any], timeout_s: float = PATIENCE_S) -> Any:
     """Let the system run until ``what`` is done."""
     return system.kernel.loop.run_until_complete(asyncio.wait_for(what, timeout_s))
 
@@ -34,7 +44,24 @@ async def on_the_host(call: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def free_port(kind: int = socket.SOCK_STREAM) -> int:
-    """A port of 127.0.0.1 that nobody has."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of 127.0.0.1 that nobody has, and that nobody gets from the host before it is used.
+
+    The host hands ports out from 32768; of those below, processes of the tests try others each.
+    """
+    while True:
+        port = _ports.randrange(10_000, 32_000)
+        with socket.socket(socket.AF_INET, kind) as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+def wait_for_port(port: int) -> None:
+    """Until a program of the host listens there: by the host's table, as a connection might be one too many."""
+    wanted = f":{port:04X} 00000000:0000 0A"  # the state LISTEN
+    end = time.monotonic() + PATIENCE_S
+    while wanted not in Path("/proc/net/tcp").read_text():
+        assert time.monotonic() < end, f"nobody listens on port {port}"
+        time.sleep(0.02)

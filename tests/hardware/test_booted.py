@@ -10,7 +10,7 @@ import pytest
 from jefeos.api import System
 from jefeos.block.image import create_image
 
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.peer
 
 TABLE = "label: gpt\\nstart=2048, size=32768\\nstart=34816, size=8192\\n"
 SCRIPT = f"""

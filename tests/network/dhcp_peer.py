@@ -47,13 +47,16 @@ class Dnsmasq:
             ],
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
+        while ":0043 " not in Path("/proc/self/net/udp").read_text():  # the port of DHCP servers
+            assert self.process.poll() is None, "dnsmasq has ended"
+            time.sleep(0.02)
 
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait()
 
 
-async def until(true: Any, seconds: float = 40) -> bool:
+async def until(true: Any, seconds: float = 80) -> bool:
     """Wait for something to become true."""
     end = time.monotonic() + seconds
     while not true():
@@ -86,7 +89,6 @@ async def scenario(system: jefeos.System, dnsmasq: list[Dnsmasq], folder: Path) 
 
     dnsmasq.pop().stop()
     dnsmasq.append(Dnsmasq("10.7.0.100", "10.7.0.110", folder))
-    await asyncio.sleep(0.3)
     service.renew()
     seen["moved"] = await until(lambda: client.lease is not None and client.lease.address[3] >= 100)
     seen["only"] = [

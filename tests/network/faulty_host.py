@@ -30,6 +30,8 @@ HOST = "10.9.8.1"
 OURS = "10.9.8.2"
 OUR_MAC = bytes.fromhex("525400123456")
 TAP = "jefetcp0"
+PATIENCE_S = 200.0
+"""For a scenario; below the time limit of a test."""
 
 
 @define
@@ -68,7 +70,9 @@ def run(main: Callable[[HostNetwork], Awaitable[Any]], *, faults: Faults | None 
     print(json.dumps(loop.run_until_complete(body())))
 
 
-def in_namespace(host_program: Callable[[str], str], script: str, *arguments: str, timeout_s: float = 100) -> Any:
+def in_namespace(
+    host_program: Callable[[str], str], script: str, *arguments: str, timeout_s: float = PATIENCE_S
+) -> Any:
     """Run ``script`` (a file beside this one) in a namespace of its own; gives what it printed, or skips."""
     host_program("ip")
     command = [host_program("unshare"), "--net", sys.executable, str(Path(__file__).parent / script), *arguments]

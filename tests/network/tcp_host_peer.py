@@ -104,14 +104,14 @@ async def host_receive(loop: Any, host: socket.socket) -> tuple[int, str]:
     return count, digest.hexdigest()
 
 
-async def settled_states(network: HostNetwork, patience_s: float = 45) -> list[str]:
-    """States of our sockets once all of them rest: the last FIN or its ACK may be lost several times."""
+async def settled_states(network: HostNetwork, rest: str, patience_s: float = 90) -> list[str]:
+    """States of our sockets once all of them are in ``rest``: the last FIN or its ACK may be lost several times."""
     until = time.monotonic() + patience_s
     while True:
-        states = [line.state for line in network.stack.sockets()]
-        if set(states) <= {"TIME_WAIT"} or time.monotonic() > until:
+        states = sorted({line.state for line in network.stack.sockets()})
+        if set(states) <= {rest} or time.monotonic() > until:
             return states
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.02)
 
 
 async def transfer(network: HostNetwork, role: str, direction: str, total: int) -> dict[str, Any]:
@@ -140,7 +140,7 @@ async def transfer(network: HostNetwork, role: str, direction: str, total: int) 
         digest.update(data)
         position += len(data)
     empty = hashlib.sha256().hexdigest()
-    states = await settled_states(network)
+    states = await settled_states(network, "TIME_WAIT")
     return {
         "right": host_got == (out, digest.hexdigest() if out else empty)
         and we_got == (back, digest.hexdigest() if back else empty),
@@ -216,8 +216,7 @@ async def scan(network: HostNetwork, ports: str) -> dict[str, Any]:
         line = next((one for one in output.decode().splitlines() if "Ports:" in one), "")
         entries = line.partition("Ports:")[2].partition("\t")[0].split(",")
         found[kind] = sorted(int(entry.split("/")[0]) for entry in entries if "/" in entry)
-    await asyncio.sleep(0.5)
-    states = sorted({line.state for line in network.stack.sockets()})
+    states = await settled_states(network, "LISTEN")
     for stream in listeners:
         stream.close()
     return {"found": found, "states": states, "orphans": network.stack.tcp.layer.orphans}

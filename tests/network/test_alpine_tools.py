@@ -13,19 +13,20 @@ sysctl -n -w net.ipv4.ip_forward=1 net.ipv4.ip_local_port_range='40000 40010' > 
 sysctl net.ipv4.ip_forward net.ipv4.ip_local_port_range
 ping -c 1 ::1 | grep -c 'bytes from ::1: seq=0 ttl=64'
 ping -c 1 -s 20000 127.0.0.1 | grep -c '20008 bytes from'
-for i in 1 2 3 4 5 6 7 8 9; do ip -4 addr show dev eth0 | grep -q inet && break; sleep 0.5; done
+until ip -4 addr show dev eth0 | grep -q inet; do sleep 0.1; done
 ip addr flush dev eth0
 ip addr add 10.0.2.77/24 dev eth0
 ip route add default via 10.0.2.2
 ip route | grep -v fe80
 ip -4 addr show dev eth0 | grep -o 'inet 10.0.2.77/24'
-ping -c 1 -W 5 10.0.2.2 | grep -c '64 bytes from 10.0.2.2'
+ping -c 1 -W 30 10.0.2.2 | grep -c '64 bytes from 10.0.2.2'
 ip neigh | grep -c '^10.0.2.2 dev eth0 lladdr .* REACHABLE'
 arping -c 1 -I eth0 10.0.2.2 | grep -c 'Unicast reply from 10.0.2.2'
 traceroute -n -q 1 127.0.0.1 2>/dev/null | grep -o '1  127.0.0.1'
-nc -u -l -p 7000 > /tmp/got & sleep 0.3
+nc -u -l -p 7000 > /tmp/got &
+until grep -q :1B58 /proc/net/udp; do sleep 0.1; done
 echo message | nc -u -w 1 127.0.0.1 7000
-kill $!
+until test -s /tmp/got; do sleep 0.1; done; kill $!
 cat /tmp/got
 ping -c 1 -W 1 10.0.2.99 | grep -o '100% packet loss'
 ip route del default

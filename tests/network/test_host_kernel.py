@@ -29,7 +29,7 @@ def test_the_host_s_kernel_at_the_other_end(host_program: Callable[[str], str]) 
 
     def play(name: str) -> str | None:
         command = [unshare, "--net", sys.executable, program, name]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
         return None if done.stdout.endswith("done\n") else f"{name}: {done.stdout}{done.stderr}"
 
     probe = subprocess.run([unshare, "--net", "true"], capture_output=True, text=True, check=False)

@@ -75,9 +75,13 @@ def test_streams_over_lo(boot: Boot, host: str) -> None:
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection(host, 7000)
 
+    async def at_rest(system: System) -> None:
+        while any(info.state not in ("TIME_WAIT", "") for info in system.kernel.net.stack.sockets()):
+            await asyncio.sleep(0.01)
+
     system = boot()
     in_kernel(system, scenario())
-    assert all(info.state in ("TIME_WAIT", "") for info in system.kernel.net.stack.sockets())
+    in_kernel(system, at_rest(system))
 
 
 def test_tls_both_ways_and_a_client_that_speaks_none(boot: Boot, certificate: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from jefeos.api import System
-from network_support import BODY, in_kernel, lease
+from network_support import BODY, PATIENCE_S, in_kernel, lease
 
 Boot = Callable[..., System]
 HostProgram = Callable[[str], str]
@@ -36,7 +36,7 @@ def test_leases_and_names_of_dnsmasq(host_program: HostProgram) -> None:
         pytest.skip("no right to make a network namespace")
     script = Path(__file__).with_name("dhcp_peer.py")
     done = subprocess.run(
-        [host_program("unshare"), "--net", sys.executable, str(script)], capture_output=True, timeout=110, check=False
+        [host_program("unshare"), "--net", sys.executable, str(script)], capture_output=True, timeout=200, check=False
     )
     assert done.returncode == 0, done.stderr.decode()
     seen = json.loads(done.stdout.splitlines()[-1])
@@ -62,7 +62,7 @@ def test_qemu_s_network_with_qemu_s_card(host_program: HostProgram, boot: Boot, 
         assert await lease(system) == bytes([10, 0, 2, 15])
         assert await _body("10.0.2.2", web) == BODY
 
-    in_kernel(system, scenario(), 100)
+    in_kernel(system, scenario())
 
 
 @pytest.mark.peer
@@ -73,10 +73,9 @@ def test_passt(host_program: HostProgram, boot: Boot, web: int) -> None:
     path = f"{folder}/socket"
     process = subprocess.Popen([passt, "-f", "-s", path, "-4", "-t", "none", "-u", "none"], stderr=subprocess.PIPE)
     try:
-        for _ in range(200):
-            if os.path.exists(path) or process.poll() is not None:
-                break
-            time.sleep(0.05)
+        end = time.monotonic() + PATIENCE_S
+        while not os.path.exists(path) and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.02)
         if process.poll() is not None:
             said = process.stderr.read() if process.stderr is not None else b""
             pytest.skip(f"passt does not run here: {said.decode()[-200:]}")

@@ -43,7 +43,7 @@ s, t = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 q = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88B5))
 def unsent(one):
     return struct.unpack("i", fcntl.ioctl(one, termios.TIOCOUTQ, bytes(4)))[0]
-while unsent(waiting):
+while unsent(waiting) or unsent(far):
     time.sleep(0.01)
 print("unsent", unsent(waiting), unsent(v))
 try:

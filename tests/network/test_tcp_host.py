@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from faulty_host import in_namespace
+from faulty_host import PATIENCE_S, in_namespace
 
 pytestmark = pytest.mark.peer
 SCRIPT = "tcp_host_peer.py"
@@ -23,7 +23,7 @@ SLOW = {"delay_ns": 100_000_000, "jitter_ns": 5_000_000}
 
 def transfer(
     host_program: Callable[[str], str], role: str, direction: str, megabytes: float, faults: dict[str, Any],
-    timeout_s: float = 100,
+    timeout_s: float = PATIENCE_S,
 ) -> dict[str, Any]:  # fmt: skip
     result: dict[str, Any] = in_namespace(
         host_program, SCRIPT, "transfer", role, direction, str(megabytes), json.dumps(faults), timeout_s=timeout_s
@@ -39,7 +39,7 @@ def transfer(
         ("client", "both", 3, {}),
         ("server", "both", 3, {}),
         ("client", "both", 1, BAD),
-        ("server", "out", 0.3, {**SLOW, "loss": 0.01}),
+        ("server", "out", 0.3, {"delay_ns": 40_000_000, "jitter_ns": 5_000_000, "loss": 0.01}),
         ("server", "both", 0.3, {"loss": 0.08}),
     ],
 )
@@ -62,7 +62,7 @@ def test_a_hundred_megabytes(
     transfer(host_program, role, direction, 100, faults, timeout_s=4000)
 
 
-def scan(host_program: Callable[[str], str], ports: str, timeout_s: float) -> None:
+def scan(host_program: Callable[[str], str], ports: str, timeout_s: float = PATIENCE_S) -> None:
     host_program("nmap")
     result = in_namespace(host_program, SCRIPT, "scan", ports, timeout_s=timeout_s)
     assert result["found"] == {"-sT": [22, 80, 443, 8080, 65535], "-sS": [22, 80, 443, 8080, 65535]}
@@ -70,7 +70,7 @@ def scan(host_program: Callable[[str], str], ports: str, timeout_s: float) -> No
 
 
 def test_nmap_finds_what_listens(host_program: Callable[[str], str]) -> None:
-    scan(host_program, "1-1000,8080,65535", 100)
+    scan(host_program, "1-1000,8080,65535")
 
 
 @pytest.mark.long
@@ -81,7 +81,7 @@ def test_nmap_looks_at_every_port(host_program: Callable[[str], str]) -> None:
 
 def test_scapy_disturbs_nobody(host_program: Callable[[str], str]) -> None:
     host_program("scapy")
-    result = in_namespace(host_program, SCRIPT, "attack", "/usr/bin/python3", "120", timeout_s=100)
+    result = in_namespace(host_program, SCRIPT, "attack", "/usr/bin/python3", "120")
     assert result["status"] == 0
     assert result["right"] and result["hello"] == "hello"
     assert result["most"] <= 30, "handshakes that nobody completes are bounded by the backlog"

@@ -36,7 +36,7 @@ PEER_MAC: Final = bytes.fromhex("525400abcdef")
 BROADCAST: Final = b"\xff" * 6
 ETHERTYPE: Final = b"\x88\xb5"  # for local experiments (IEEE 802)
 MINIMUM, MAXIMUM = 60, 1514
-PATIENCE_S: Final = 20.0
+PATIENCE_S: Final = 60.0
 _IP_BYTES, _TCP_BYTES = 20, 20
 _HEADERS: Final = ETHERNET_HEADER_BYTES + _IP_BYTES + _TCP_BYTES
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from jefeos.block.image import open_image
 from jefeos.bus.driver import Driver
 from jefeos.bus.machine import Machine
@@ -12,8 +11,6 @@ from jefeos.testing.drivers import BlockDriverConformance
 from jefeos.testing.machines import bare_machine
 from jefeos_driver_ata.driver import AtaDriver
 from jefeos_driver_ata.model import Drive, IdeController
-
-pytestmark = pytest.mark.timeout(60)
 
 
 class OnTheSimulatedMachine(BlockDriverConformance):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from jefeos.bus.driver import Driver
 from jefeos.bus.machine import Machine
 from jefeos.net.wire import Port
@@ -10,8 +9,6 @@ from jefeos.testing.machines import bare_machine
 from jefeos.testing.nics import NetDriverConformance
 from jefeos_driver_e1000.driver import E1000Driver
 from jefeos_driver_e1000.model import E1000Model
-
-pytestmark = pytest.mark.timeout(120)
 
 
 class TestOnTheSimulatedMachine(NetDriverConformance):

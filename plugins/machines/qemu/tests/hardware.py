@@ -12,6 +12,8 @@ from jefeos.net.wire import Port
 from jefeos_machine_qemu.machine import QemuMachine
 
 SECOND = 10**9
+PATIENCE_NS = 60 * SECOND
+"""For what takes a moment, and longer on a busy host."""
 IDE, E1000, TULIP = (0x8086, 0x7010), (0x8086, 0x100E), (0x1011, 0x0019)
 MAC = bytes.fromhex("525400c0ffee")
 
@@ -90,9 +92,9 @@ class Nic:
         done = 16 * self.tail + 12
         self.tail = (self.tail + 1) % RING
         self.registers.write32(TDT, self.tail)
-        assert self.machine.wait(lambda: bool(self.transmit_ring.view[done] & 1), 5 * SECOND)
+        assert self.machine.wait(lambda: bool(self.transmit_ring.view[done] & 1), PATIENCE_NS)
 
-    def receive(self, timeout_ns: int = 5 * SECOND) -> bytes | None:
+    def receive(self, timeout_ns: int = PATIENCE_NS) -> bytes | None:
         """The next frame without its check sequence, which this chip hands over too."""
         status = 16 * self.head + 12
         ring = self.receive_ring.view

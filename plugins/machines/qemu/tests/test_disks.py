@@ -15,10 +15,10 @@ from jefeos.errors import ConfigError
 from jefeos_machine_qemu.machine import QemuMachine
 
 sys.path.insert(0, str(Path(__file__).parent))
-from hardware import SECOND
+from hardware import PATIENCE_NS
 
 Maker = Callable[..., QemuMachine]
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.peer
 
 PRIMARY, SECONDARY = 0x1F0, 0x170
 READ, WRITE, FLUSH, IDENTIFY = 0x20, 0x30, 0xE7, 0xEC
@@ -40,7 +40,7 @@ class Disk:
 
     def status(self) -> int:
         """The status, once it is not busy."""
-        assert self.machine.wait(lambda: not self.ports.read8(7) & BUSY, 5 * SECOND)
+        assert self.machine.wait(lambda: not self.ports.read8(7) & BUSY, PATIENCE_NS)
         return self.ports.read8(7)
 
     def capacity(self) -> int:
@@ -76,7 +76,7 @@ def test_the_channels_interrupt_on_14_and_15(boot: Maker, tmp_path: Path, base: 
     machine.interrupts.connect(number, handler)
     disk.ports.write8(6, 0xE0)
     disk.ports.write8(7, IDENTIFY)
-    assert machine.wait(lambda: bool(statuses), 5 * SECOND)
+    assert machine.wait(lambda: bool(statuses), PATIENCE_NS)
     assert statuses == [statuses[0]] and statuses[0] & DATA_REQUEST
 
 

@@ -25,6 +25,7 @@ from hardware import (
     IMS,
     LINK_CHANGED,
     MAC,
+    PATIENCE_NS,
     RAH0,
     RAL0,
     SECOND,
@@ -37,7 +38,7 @@ from hardware import (
 )
 
 Maker = Callable[..., QemuMachine]
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.peer
 
 
 def test_the_bus_is_a_pc_s(boot: Maker, tmp_path: Path) -> None:
@@ -68,7 +69,7 @@ def test_e1000_answers_as_its_manual_says(boot: Maker) -> None:
     words = []
     for address in range(3):
         window.write32(EERD, address << 8 | 1)
-        assert machine.wait(lambda: bool(window.read32(EERD) & 1 << 4), SECOND)
+        assert machine.wait(lambda: bool(window.read32(EERD) & 1 << 4), PATIENCE_NS)
         words.append(window.read32(EERD) >> 16)
     assert b"".join(word.to_bytes(2, "little") for word in words) == MAC
     assert window.read32(RAH0) & 0xFFFF == int.from_bytes(MAC[4:], "little")
@@ -142,7 +143,7 @@ def test_an_interrupt_arrives_and_is_lowered_by_reading_icr(boot: Maker) -> None
     window.write32(ICS, LINK_CHANGED)
     assert not machine.wait(lambda: bool(causes), SECOND // 20)  # masked
     window.write32(IMS, LINK_CHANGED)
-    assert machine.wait(lambda: bool(causes), 5 * SECOND)
+    assert machine.wait(lambda: bool(causes), PATIENCE_NS)
     assert len(causes) == 1 and causes[0] & LINK_CHANGED
     line = machine.interrupts.lines[number]
     assert not line.asserted_by and line.count == 1
@@ -184,7 +185,7 @@ def test_an_interrupt_arrives_through_an_event_loop(make: Maker) -> None:
         for _ in range(3):
             arrived.clear()
             window.write32(ICS, LINK_CHANGED)
-            await asyncio.wait_for(arrived.wait(), 10)
+            await asyncio.wait_for(arrived.wait(), 60)
         machine.stop()
         return causes
 

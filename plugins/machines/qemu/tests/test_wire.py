@@ -16,10 +16,10 @@ from jefeos_machine_qemu.plugin import jefeos_wires
 from jefeos_machine_qemu.wire import QemuUserPort
 
 sys.path.insert(0, str(Path(__file__).parent))
-from hardware import LINK_UP, MAC, PROMISCUOUS, RAL0, RCTL, SECOND, STATUS, Nic, nic
+from hardware import LINK_UP, MAC, PATIENCE_NS, PROMISCUOUS, RAL0, RCTL, SECOND, STATUS, Nic, nic
 
 Maker = Callable[..., QemuMachine]
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.peer
 
 
 def frame_of(size: int) -> bytes:
@@ -33,7 +33,7 @@ def test_frames_cross_by_dma_both_ways(boot: Maker) -> None:
     for size in (60, 61, 512, 1514):
         frame = frame_of(size)
         card.send(frame)
-        assert card.machine.wait(lambda: bool(wire.frames), 5 * SECOND)
+        assert card.machine.wait(lambda: bool(wire.frames), PATIENCE_NS)
         assert wire.frames.pop() == frame
         wire.receiver(frame)
         assert card.receive() == frame
@@ -75,10 +75,9 @@ def test_frames_arrive_through_an_event_loop(make: Maker) -> None:
         frames = [frame_of(size) for size in (60, 700, 1514)]
         for frame in frames:
             card.send(frame)
-        for _ in range(1000):
-            if len(request.port.frames) == len(frames):
-                break
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(60):
+            while len(request.port.frames) < len(frames):
+                await asyncio.sleep(0.01)
         machine.stop()
         return frames, request.port.frames
 
@@ -94,7 +93,7 @@ def test_the_link_of_the_wire_reaches_the_card(boot: Maker) -> None:
     assert not card.registers.read32(STATUS) & LINK_UP
     request.port.set_link(True)
     # the chip negotiates again first, which takes half a second
-    assert card.machine.wait(lambda: bool(card.registers.read32(STATUS) & LINK_UP), 5 * SECOND)
+    assert card.machine.wait(lambda: bool(card.registers.read32(STATUS) & LINK_UP), PATIENCE_NS)
 
 
 def test_a_wire_that_was_out_at_the_start_is_out(boot: Maker) -> None:

@@ -152,27 +152,30 @@ def accept_all(host: Host) -> list[Any]:
 
 
 def test_the_cost_of_a_segment_does_not_grow_with_the_number_of_connections() -> None:
-    """A request and answer among 10 and among 3,000 idle connections; a factor of two is left to a busy machine."""
-    figures = []
-    for idle in (10, 3000):
-        world = World(6)
-        first, second = world.hosts
-        children = accept_all(second)
-        kept = [first.connect(second) for _ in range(idle)]
-        assert world.run_until(lambda wanted=idle, got=children: len(got) == wanted)  # type: ignore[misc]
-        client = kept[idle // 2]
-        server = next(one for one in children if one.remote == client.local)
-        client.set_option("tcp_nodelay", True)
-        best = 1e9
-        for _ in range(5):
-            began = time.process_time()
-            for _ in range(200):
-                client.send(b"x")
-                while server.receive(1) is None:
-                    world.time.step()
-                server.send(b"y")
-                while client.receive(1) is None:
-                    world.time.step()
-            best = min(best, time.process_time() - began)
-        figures.append(best)
-    assert figures[1] < 2 * figures[0], figures
+    """A request and answer among 10 and among 3,000 idle connections; a factor of two is left to a busy machine, and
+    both are measured again where that was not enough."""
+    assert any(cost_of_a_segment(3000) < 2 * cost_of_a_segment(10) for _ in range(4))
+
+
+def cost_of_a_segment(idle: int) -> float:
+    """Seconds of processor time for 200 requests and answers beside so many idle connections: the best of five."""
+    world = World(6)
+    first, second = world.hosts
+    children = accept_all(second)
+    kept = [first.connect(second) for _ in range(idle)]
+    assert world.run_until(lambda: len(children) == idle)
+    client = kept[idle // 2]
+    server = next(one for one in children if one.remote == client.local)
+    client.set_option("tcp_nodelay", True)
+    best = 1e9
+    for _ in range(5):
+        began = time.process_time()
+        for _ in range(200):
+            client.send(b"x")
+            while server.receive(1) is None:
+                world.time.step()
+            server.send(b"y")
+            while client.receive(1) is None:
+                world.time.step()
+        best = min(best, time.process_time() - began)
+    return best

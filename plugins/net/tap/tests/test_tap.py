@@ -25,18 +25,13 @@ SCRIPT = """
         arp = bytes.fromhex("0001080006040001") + MAC + bytes([10, 9, 8, 2]) + bytes(6) + bytes([10, 9, 8, 1])
         port.send(b"\\xff" * 6 + MAC + b"\\x08\\x06" + arp)
         is_answer = lambda frame: frame[:6] == MAC and frame[12:14] == b"\\x08\\x06" and frame[20:22] == b"\\0\\2"
-        for _ in range(500):
-            if any(map(is_answer, got)):
-                break
+        while not any(map(is_answer, got)):
             await asyncio.sleep(0.01)
         answer = next(filter(is_answer, got))
         assert answer[28:32] == bytes([10, 9, 8, 1]), answer.hex()
         run("ip", "link", "del", "jefetap0")
-        for _ in range(100):
-            if not port.link_up:
-                break
+        while port.link_up:
             await asyncio.sleep(0.01)
-        assert not port.link_up
         port.send(bytes(60))
         assert port.lost_frames == 1
         port.close()
@@ -50,7 +45,7 @@ def test_the_host_s_kernel_answers(host_program: object) -> None:
     host_program("ip")  # type: ignore[operator]
     unshare = host_program("unshare")  # type: ignore[operator]
     command = [unshare, "--net", sys.executable, "-c", textwrap.dedent(SCRIPT)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     if "Operation not permitted" in done.stderr and "unshare" in done.stderr:
         pytest.skip("no right to make a network namespace")
     assert done.stdout == "answered\n", done.stderr
