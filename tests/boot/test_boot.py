@@ -15,7 +15,7 @@ JEFEOS = [sys.executable, "-m", "jefeos.cli"]
 
 
 def jefeos(*arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([*JEFEOS, *map(str, arguments)], input=stdin, capture_output=True, timeout=60)
+    return subprocess.run([*JEFEOS, *map(str, arguments)], input=stdin, capture_output=True, timeout=200)
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -62,7 +62,9 @@ def test_the_last_status_at_the_end_of_input(lines: bytes, status: int) -> None:
 def test_init_is_pid_1_and_adopts_orphans(alpine_root: str, tmp_path: Path) -> None:
     init = tmp_path / "init"
     init.write_text(
-        "#!/bin/sh\necho init is $$\n(sh -c 'sleep 0.2; grep PPid /proc/$$/status' &)\nsleep 0.5\n"
+        "#!/bin/sh\necho init is $$\n"
+        "(sh -c 'until grep \"PPid:.1$\" /proc/$$/status; do sleep 0.1; done; touch /tmp/seen' &)\n"
+        "until test -e /tmp/seen; do sleep 0.1; done\n"
         "kill -9 1\necho survived\nexit 3\n"
     )
     init.chmod(0o755)

@@ -22,9 +22,9 @@ pytestmark = pytest.mark.peer
 
 JEFEOS = [sys.executable, "-m", "jefeos.cli"]
 PROMPT = "ready# "
-TIMEOUT_S = 20
-# Says when it runs: a key typed while the shell still edits its line in raw mode would be no signal.
-LONG = "sh -c 'echo run''ning; exec sleep 1000'\r"
+TIMEOUT_S = 90
+# Says when it runs, and when it goes on: a key before that would be the shell's, which edits its line in raw mode.
+LONG = "sh -c 'trap \"echo goes on\" CONT; echo run''ning; while :; do sleep 0.1; done'\r"
 RAW_MODE = r"""
 import os, sys, termios, tty
 before = termios.tcgetattr(0)
@@ -142,6 +142,7 @@ def test_interrupt_stop_background_and_foreground(shell: Console) -> None:
     shell.do("bg; jobs | grep -c Running", "")
     shell.type("fg; echo back\r")
     shell.expect("\r\nsh -c")
+    shell.expect("\r\ngoes on")
     shell.type("\x03")
     shell.expect(PROMPT)
     shell.do("jobs; echo none $?", "none ")
@@ -176,8 +177,10 @@ def test_busybox_vi_edits_and_saves(console: Callable[..., Console], alpine_root
     vi.expect("text 1/2")
     vi.type("jdd")
     vi.expect("1/1")
-    vi.type("oadded line\x1b")
-    vi.expect("added line")
+    vi.type("oadded line")
+    vi.expect("I /mnt/text")
+    vi.type("\x1b")
+    vi.expect("- /mnt/text")
     vi.type(":wq\r")
     assert vi.ends() == 0
     assert (tmp_path / "text").read_text() == "first\nadded line\n"

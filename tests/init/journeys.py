@@ -41,11 +41,11 @@ def login_respawn_orphans_and_poweroff(root: str) -> None:
         terminal.type("root\r")  # getty came back
         terminal.expect(PROMPT)
         # A child that outlives its parent becomes init's, and init reaps it.
-        terminal.type("(sh -c 'sleep 1; exit 3' & echo $! >/tmp/pid)\r")
+        terminal.type("(sh -c 'until test -e /tmp/go; do sleep 0.1; done; exit 3' & echo $! >/tmp/pid)\r")
         terminal.expect(PROMPT)
         terminal.type('ps -o pid,ppid | grep " $(cat /tmp/pid) "\r')
         terminal.expect(" 1\r\n")
-        terminal.type("sleep 1.2; test -e /proc/$(cat /tmp/pid) && echo left || echo reaped\r")
+        terminal.type("touch /tmp/go; while test -e /proc/$(cat /tmp/pid); do sleep 0.1; done; echo reaped\r")
         terminal.expect("\nreaped")
         terminal.type("poweroff\r")
         terminal.expect("shutdown-ran")

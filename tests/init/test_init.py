@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -40,7 +39,7 @@ def jefeos(*arguments: str, script: str = "") -> subprocess.CompletedProcess[str
         input=script,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
 
@@ -120,8 +119,10 @@ def test_vi_saves_a_file(alpine_root: str) -> None:
         terminal.expect(PROMPT)
         terminal.type("vi /tmp/note\r")
         terminal.expect("- /tmp/note")
-        terminal.type("ione two\x1b")
-        time.sleep(0.3)  # vi takes what follows an escape within 50 ms as part of a key
+        terminal.type("ione two")
+        terminal.expect("I /tmp/note")
+        terminal.type("\x1b")
+        terminal.expect("- /tmp/note")  # only now: what follows an escape within 50 ms is taken as part of a key
         terminal.type(":wq\r")
         terminal.expect(PROMPT)
         terminal.type("sed s/one/three/ /tmp/note; exit\r")

@@ -11,7 +11,7 @@ from typing import Any
 import pexpect
 import pyte
 
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 SETTLED_S = 0.3
 """A screen that did not change for so long is finished."""
 

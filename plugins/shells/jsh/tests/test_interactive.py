@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,13 +13,14 @@ pexpect = pytest.importorskip("pexpect", reason="needs pexpect and a POSIX host"
 BOOT = (
     "import sys; from jefeos.cli import main; sys.argv = ['jefeos', 'boot', '--ram', '64M']; sys.exit(main())"
 )
+LONG = "sh -c 'echo go; exec sleep 60'"
 
 
 class Terminal:
     """A console with the shell on it."""
 
     def __init__(self) -> None:
-        self.child: Any = pexpect.spawn(sys.executable, ["-c", BOOT], timeout=20, encoding="utf-8")
+        self.child: Any = pexpect.spawn(sys.executable, ["-c", BOOT], timeout=100, encoding="utf-8")
         self.child.expect_exact("/ # ")
 
     def line(self, text: str, *answers: str, prompt: str = " # ") -> None:
@@ -31,9 +31,13 @@ class Terminal:
             self.child.expect_exact(answer)
         self.child.expect_exact(prompt)
 
+    def start(self, text: str) -> None:
+        """Type a line whose command says ``go`` once it runs: a key before that would be the shell's own."""
+        self.child.sendline(text)
+        self.child.expect_exact("\r\ngo\r\n")
+
     def key(self, key: str, *answers: str, prompt: str = " # ") -> None:
-        """Press a key once what runs has had time to start."""
-        time.sleep(0.3)
+        """Press a key, and see these answers and then the prompt."""
         self.child.send(key)
         for answer in answers:
             self.child.expect_exact(answer)
@@ -60,26 +64,27 @@ def test_commands_and_the_status_of_the_shell(terminal: Terminal) -> None:
 
 
 def test_interrupt_ends_the_command_and_not_the_shell(terminal: Terminal) -> None:
-    terminal.child.sendline("sleep 60")
+    terminal.start(LONG)
     terminal.key("\x03", "^C")
     terminal.line("echo $?", "130\r\n")
-    terminal.child.sendline("cat | cat")
+    terminal.start("sh -c 'echo go; exec cat' | cat")
     terminal.key("\x03", "^C")
-    terminal.child.sendline("x=$(sleep 60)")
+    terminal.start("x=$(echo go >&2; sleep 60)")
     terminal.key("\x03", "^C")
     terminal.child.send("half a line")
+    terminal.child.expect_exact("half a line")
     terminal.key("\x03", "^C")
     terminal.line("echo still", "still\r\n")
 
 
 def test_jobs_stop_and_go_on(terminal: Terminal) -> None:
-    terminal.child.sendline("sleep 60")
-    terminal.key("\x1a", "^Z", "[1] Stopped  sleep 60")
-    terminal.line("jobs", "[1] Stopped  sleep 60")
-    terminal.line("bg", "[1] sleep 60")
-    terminal.line("jobs", "[1] Running  sleep 60")
+    terminal.start(LONG)
+    terminal.key("\x1a", "^Z", f"[1] Stopped  {LONG}")
+    terminal.line("jobs", f"[1] Stopped  {LONG}")
+    terminal.line("bg", f"[1] {LONG}")
+    terminal.line("jobs", f"[1] Running  {LONG}")
     terminal.line("sleep 50 &", "[2] ")
-    terminal.line("kill %1", "[1] Exit 143  sleep 60")
+    terminal.line("kill %1", f"[1] Exit 143  {LONG}")
     terminal.child.sendline("fg")
     terminal.child.expect_exact("sleep 50\r\n")
     terminal.key("\x03", "^C")

@@ -21,7 +21,7 @@ def system() -> Iterator[System]:
 
 
 def run(system: System, script: str, input: bytes = b"", cwd: str = "/tmp") -> Completed:
-    return system.run(["/bin/jsh", "-c", script], input=input, timeout=20, cwd=cwd)
+    return system.run(["/bin/jsh", "-c", script], input=input, timeout=100, cwd=cwd)
 
 
 SCRIPTS: list[str] = [
@@ -40,7 +40,7 @@ SCRIPTS: list[str] = [
     "a='x  y'; echo $a; echo \"$a\"",
     "echo one > f; echo two >> f; cat f; cat < f | wc -l",
     "echo out; echo err >&2",
-    "ls /nonexistent 2>/dev/null; echo $?",
+    "ls ./nonexistent 2>/dev/null; echo $?",
     "echo x >f2; cat f2 nofile 2>/dev/null; echo $?",
     "echo x 1>&2 2>/dev/null",
     "echo both >o 2>&1; cat o",
@@ -147,7 +147,7 @@ def test_scripts_do_what_they_do_in_dash(system: System, workplaces: tuple[str, 
         capture_output=True,
         cwd=host,
         env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "HOME": "/root"},
-        timeout=20,
+        timeout=100,
     )
     expected = theirs.returncode if theirs.returncode >= 0 else 128 - theirs.returncode
     assert (ours.stdout, ours.status) == (theirs.stdout, expected)
@@ -169,7 +169,7 @@ def test_read_splits_as_in_dash(system: System, separators: str, names: str) -> 
     show = 'printf \'[%s|%s|%s]\\n\' "$x" "$y" "$z"'
     reads = f"{separators}read {names}; {show}; x=; y=; z=\n" * len(READ_LINES)
     lines = b"\n".join(READ_LINES) + b"\n"
-    theirs = subprocess.run([dash, "-c", reads], input=lines, capture_output=True, timeout=20)
+    theirs = subprocess.run([dash, "-c", reads], input=lines, capture_output=True, timeout=100)
     assert run(system, reads, lines).stdout.splitlines() == theirs.stdout.splitlines()
 
 
@@ -204,22 +204,22 @@ def test_mistakes_are_one_clear_line(system: System, script: str, message: str) 
 
 
 def test_commands_come_from_standard_input_line_by_line(system: System) -> None:
-    done = system.run(["/bin/jsh"], input=b"echo one\ncat\nthis is cat's\n", timeout=10)
+    done = system.run(["/bin/jsh"], input=b"echo one\ncat\nthis is cat's\n", timeout=100)
     assert done.stdout == b"one\nthis is cat's\n"
-    done = system.run(["/bin/jsh"], input=b"read x\nthe value\necho [$x]\nexit 9\necho never\n", timeout=10)
+    done = system.run(["/bin/jsh"], input=b"read x\nthe value\necho [$x]\nexit 9\necho never\n", timeout=100)
     assert (done.stdout, done.status) == (b"[the value]\n", 9)
-    done = system.run(["/bin/jsh"], input=b"echo before\n|\necho never\n", timeout=10)
+    done = system.run(["/bin/jsh"], input=b"echo before\n|\necho never\n", timeout=100)
     assert (done.stdout, done.status) == (b"before\n", 2)
-    done = system.run(["/bin/jsh"], input=b"echo 'two\nlines' \\\nand a third\nfalse", timeout=10)
+    done = system.run(["/bin/jsh"], input=b"echo 'two\nlines' \\\nand a third\nfalse", timeout=100)
     assert (done.stdout, done.status) == (b"two\nlines and a third\n", 1)
 
 
 def test_scripts_have_parameters(system: System) -> None:
     system.write_file("/tmp/script", b"echo $0 $# $2\nexit $1\n")
-    done = system.run(["/bin/jsh", "/tmp/script", "5", "b c"], timeout=10)
+    done = system.run(["/bin/jsh", "/tmp/script", "5", "b c"], timeout=100)
     assert (done.stdout, done.status) == (b"/tmp/script 2 b c\n", 5)
-    assert system.run(["/bin/jsh", "/tmp/none"], timeout=10).status == 127
-    assert system.run(["/bin/jsh", "-x"], timeout=10).status == 2
+    assert system.run(["/bin/jsh", "/tmp/none"], timeout=100).status == 127
+    assert system.run(["/bin/jsh", "-x"], timeout=100).status == 2
 
 
 def test_jobs_in_a_script(system: System) -> None:
@@ -229,7 +229,7 @@ def test_jobs_in_a_script(system: System) -> None:
 
 
 def test_a_background_command_does_not_eat_the_input(system: System) -> None:
-    done = system.run(["/bin/jsh"], input=b"cat &\nwait\necho still here\n", timeout=10)
+    done = system.run(["/bin/jsh"], input=b"cat &\nwait\necho still here\n", timeout=100)
     assert done.stdout == b"still here\n"
 
 
@@ -267,7 +267,7 @@ def test_odd_names_and_bytes_pass_through(system: System) -> None:
         "cd /tmp; echo x > 'sp ace'; echo y > '-dash'; cat 'sp ace' ./-dash; echo sp*; rm -- -dash 'sp ace'",
     )
     assert done.stdout == b"x\ny\nsp ace\n"
-    raw = system.run([b"/bin/jsh", b"-c", b"printf '\xff\xfe'; echo \xff"], timeout=10)
+    raw = system.run([b"/bin/jsh", b"-c", b"printf '\xff\xfe'; echo \xff"], timeout=100)
     assert raw.stdout == b"\xff\xfe\xff\n"
 
 
