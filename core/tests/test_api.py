@@ -123,9 +123,9 @@ def test_a_program_that_cannot_be_started(system: System) -> None:
 
 def test_a_time_out_has_the_partial_output_and_leaves_nothing(system: System) -> None:
     started = time.monotonic()
-    with pytest.raises(ProgramTimeout, match=r"talks_and_hangs did not end within 0.2 s") as error:
-        system.run(["talks_and_hangs"], timeout=0.2)
-    assert 0.2 <= time.monotonic() - started < 10
+    with pytest.raises(ProgramTimeout, match=r"talks_and_hangs did not end within 1 s") as error:
+        system.run(["talks_and_hangs"], timeout=1)
+    assert 1 <= time.monotonic() - started < 100
     assert isinstance(error.value, TimeoutError)
     assert (error.value.stdout, error.value.stderr) == (b"partial", b"error")
     assert_idle(system)
@@ -133,7 +133,7 @@ def test_a_time_out_has_the_partial_output_and_leaves_nothing(system: System) ->
 
 
 def test_an_early_end_is_no_time_out(system: System) -> None:
-    assert system.run(["/bin/nine"], timeout=30).status == 9
+    assert system.run(["/bin/nine"], timeout=100).status == 9
     with pytest.raises(ProgramTimeout):
         system.run(["/bin/spins"], timeout=0)
     assert_idle(system)

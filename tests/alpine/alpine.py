@@ -22,7 +22,7 @@ ENVIRONMENT = {
     "LC_ALL": "C.UTF-8",
     "TERM": "linux",
 }
-TIMEOUT_S = 60
+TIMEOUT_S = 200
 
 SHELL = r"""
 x='a b c'; set -- $x; echo $# "$*" ${x#a } ${x%% *} ${#x} $((3 * 7 % 5)) $(printf '%03d' 7)

@@ -49,7 +49,8 @@ EDITING = [
 ]
 
 PROCESSES = r"""
-sleep 100 & sleeping=$!; sh -c 'while :; do :; done' & busy=$!; sleep 0.3
+sleep 100 & sleeping=$!; sh -c 'while :; do :; done' & busy=$!
+until ps -o pid,stat,comm | grep -q "^ *$sleeping  *S  *sleep$"; do sleep 0.1; done
 ps -o pid,ppid,user,stat,comm | grep -c "^ *$sleeping .* root  *S  *sleep$"
 ps | grep -c "$sleeping root .* sleep 100$"
 top -b -n1 > t
@@ -61,7 +62,9 @@ ps -o pid | grep -cE "^ *($sleeping|$busy)$"; pidof sleep; echo $?
 DOWNLOAD = r"""
 ifconfig lo 127.0.0.1 up
 printf '#!/bin/sh\nread line; printf "HTTP/1.0 200 OK\\r\\nContent-Length: 6\\r\\n\\r\\nhello\\n"\n' > serve
-chmod +x serve; nc -lk -p 8080 -e ./serve & sleep 0.5; wget -q -O - http://127.0.0.1:8080/x; echo $?; kill $!
+chmod +x serve; nc -lk -p 8080 -e ./serve &
+until grep -q :1F90 /proc/net/tcp /proc/net/tcp6; do sleep 0.1; done
+wget -q -O - http://127.0.0.1:8080/x; echo $?; kill $!
 """
 
 
@@ -120,14 +123,14 @@ def test_openssl_measures_its_speed(
     host_program: Callable[[str], str], jefeos_boot: Callable[..., jefeos.System]
 ) -> None:
     command = [host_program("openssl"), "speed", "-seconds", "1", "-bytes", "1024", "sha256"]
-    host = subprocess.run(command, capture_output=True, timeout=60, check=True)
-    done = jefeos_boot(root="/").run(command, timeout=60)
+    host = subprocess.run(command, capture_output=True, timeout=100, check=True)
+    done = jefeos_boot(root="/").run(command, timeout=100)
     assert done.status == 0
     assert done.stdout.split(b"\n")[:2] == host.stdout.split(b"\n")[:2]  # version, and when it was built
     (speed,) = re.findall(rb"(?m)^sha256 +(\d+\.\d+)k$", done.stdout)
     assert float(speed) > 100
     (seconds,) = re.findall(rb"in (\d+\.\d+)s", done.stderr)  # processor time, by times(2)
-    assert 0.2 < float(seconds) < 3
+    assert 0.01 < float(seconds) < 10  # a busy host leaves us little of the second, and may be late to end it
 
 
 def test_wget_from_a_server_in_the_same_system(

@@ -30,7 +30,7 @@ ENVIRONMENT = {
     "USER": "root",
     "LOGNAME": "root",
 }
-TIMEOUT_S = 60
+TIMEOUT_S = 200
 NEEDED = ("gcc", "musl-gcc", "busybox", "bash", "dash", "perl", "gawk", "sqlite3")
 
 

@@ -30,7 +30,7 @@ def test_as_on_the_host(jefeos_boot: Callable[..., System]) -> None:
     system = jefeos_boot(root="/")
     system.write_file("/tmp/given_back.py", SCRIPT.read_bytes())
     before = take_stock(system.kernel)
-    done = system.run(["/usr/bin/python3", "/tmp/given_back.py", *CASES], timeout=60)
+    done = system.run(["/usr/bin/python3", "/tmp/given_back.py", *CASES], timeout=200)
     assert (done.status, done.stderr) == (0, b"")
     assert done.stdout.decode().splitlines() == expected.stdout.decode().splitlines()
     assert not growth(before, take_stock(system.kernel))
@@ -62,8 +62,8 @@ def test_an_interrupted_wait_is_no_garbage(jefeos_boot: Callable[..., System]) -
     gc.collect()
     gc.disable()
     try:
-        assert system.run(["/bin/dash", "-c", script], timeout=20).signal == 15
-        system.run(["/bin/dash", "-c", "rm /tmp/f; sleep 0.1"], timeout=20)
+        assert system.run(["/bin/dash", "-c", script], timeout=100).signal == 15
+        system.run(["/bin/dash", "-c", "rm /tmp/f; sleep 0.1"], timeout=100)
         more = [what for what in growth(before, take_stock(system.kernel)) if "bytes in pipes" in what]
         assert not more
     finally:

@@ -50,7 +50,7 @@ def test_a_storm_leaves_nothing(jefeos_boot: Callable[..., System], scheduler: s
     kernel = system.kernel
     at_boot = kernel.memory.free_frames()
     for _ in range(3):
-        done = system.run(["/bin/bash", "-c", STORM], timeout=100)
+        done = system.run(["/bin/bash", "-c", STORM], timeout=200)
         assert done.stdout == b"done\n", done.stderr
         assert kernel.memory.free_frames() == at_boot
         assert not kernel.processes.tasks

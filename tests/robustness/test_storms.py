@@ -27,7 +27,7 @@ def storm(
     """``storm(name, count, scheduler)``: run one, compare what it counts with the host's counts, look for leaks."""
     path = program("storms-glibc-static")
 
-    def run(name: str, count: int, scheduler: str = "round-robin", timeout: float = 110) -> Completed:
+    def run(name: str, count: int, scheduler: str = "round-robin", timeout: float = 200) -> Completed:
         command = [name, str(count)]
         host = subprocess.run(
             [path, *command], capture_output=True, timeout=HOST_TIMEOUT_S, check=True, cwd=tmp_path

@@ -23,14 +23,13 @@ import network_scripts as network
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENVIRONMENT = {
     "PATH": PATH,
-    "HOME": "/nonexistent",
     "LC_ALL": "C.UTF-8",
     "LANG": "C.UTF-8",
     "TERM": "linux",
     "GIT_AUTHOR_DATE": "2001-01-01T00:00:00Z",
     "GIT_COMMITTER_DATE": "2001-01-01T00:00:00Z",
 }
-TIMEOUT_S = 120
+TIMEOUT_S = 200
 
 REPOSITORY = """
 git init -q -b main r; cd r; git config user.email a@b; git config user.name n
@@ -108,7 +107,8 @@ wait; sqlite3 x.db 'select sum(a), count(*) from t; pragma integrity_check'
 """
 
 BASH = """
-set -m; sleep 0.3 & jobs; fg; sleep 5 & kill -STOP %1; sleep 0.1; jobs; kill -CONT %1; sleep 0.1; jobs; kill %1; wait
+is() { until [[ $(< /proc/$!/stat) == *") $1 "* ]]; do sleep 0.05; done; sleep 0.1; }  # and bash hears of it
+set -m; sleep 2 & jobs; fg; sleep 50 & is S; kill -STOP %1; is T; jobs; kill -CONT %1; is S; jobs; kill %1; wait
 coproc cat; echo hi >&${COPROC[1]}; read x <&${COPROC[0]}; echo $x; kill $COPROC_PID; wait
 diff <(seq 3) <(seq 4); tee >(wc -l) < /etc/passwd | wc -l | grep -c .; trap 'echo int; exit 4' INT; kill -INT $$
 """
@@ -187,9 +187,9 @@ class Handler(http.server.SimpleHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.send_response(200); self.end_headers(); self.wfile.write(body[::-1])
-Server("s", Handler).serve_forever()
+server = Server("s", Handler); open("listens", "w"); server.serve_forever()
 END
-seq 20000 > page; python3 s.py & until [ -S s ]; do sleep 0.1; done
+seq 20000 > page; python3 s.py & until [ -e listens ]; do sleep 0.1; done
 c="curl -s --unix-socket s http://localhost"
 $c/page | cmp - page && echo same; $c/none -o /dev/null -w '%{http_code} %{content_type}\n'; $c/ -d stressed; echo
 for i in 1 2 3 4; do $c/page | cksum & all="$all $!"; done; wait $all
@@ -206,6 +206,7 @@ class Job:
     script: str
     slow: bool = False
     network: bool = False
+    timeout_s: float = TIMEOUT_S
 
     @property
     def missing(self) -> list[str]:
@@ -257,17 +258,18 @@ def on_the_host(job: Job, folder: Path) -> Outcome:
     words = _words(job, folder)
     if job.network:
         words = ["/usr/bin/unshare", "--net", "/bin/sh", "-c", 'ip link set lo up; exec "$@"', "sh", *words]
-    done = subprocess.run(words, env=ENVIRONMENT, input=b"", capture_output=True, timeout=TIMEOUT_S, check=False)
+    done = subprocess.run(words, env=ENVIRONMENT, input=b"", capture_output=True, timeout=job.timeout_s, check=False)
     shutil.rmtree(folder / "w")
+    shutil.rmtree(folder / "home", ignore_errors=True)
     return Outcome(done.stdout, done.stderr, 128 - done.returncode if done.returncode < 0 else done.returncode)
 
 
 def on_jefeos(job: Job, folder: Path, system: System) -> Outcome:
     """Run it on a system whose root is the host's."""
-    done = system.run(_words(job, folder), env=ENVIRONMENT, timeout=TIMEOUT_S)
+    done = system.run(_words(job, folder), env=ENVIRONMENT, timeout=job.timeout_s)
     return Outcome(done.stdout, done.stderr, done.status)
 
 
 def _words(job: Job, folder: Path) -> list[str]:
-    prelude = network.PRELUDE if job.network else ""
+    prelude = f"export HOME={folder}/home; " + (network.PRELUDE if job.network else "")
     return ["/bin/bash", "-c", f"mkdir -p {folder}/w; cd {folder}/w; {prelude}{job.script}"]

@@ -66,12 +66,16 @@ def test_printed_takes_the_last_word(tmp_path: Path) -> None:
 
 
 def test_first_line_does_not_wait_for_the_rest(tmp_path: Path) -> None:
-    program = "import sys, time; print(input(), flush=True); time.sleep(1)"
+    program = "import sys, time; print(input(), flush=True); time.sleep(0.5)"
     run = Bench(tmp_path, tmp_path).first_line(sys.executable, "-c", program, stdin=b"hello\n")
     assert run is not None
-    started = time.perf_counter()
-    figure = run()
-    assert figure + 0.9 < time.perf_counter() - started
+
+    def waited_s() -> float:
+        started = time.perf_counter()
+        figure = run()
+        return time.perf_counter() - started - figure
+
+    assert any(waited_s() > 0.4 for _ in range(10))  # a busy host may read the line late, but not always
 
 
 @pytest.mark.parametrize("program", ["pass", "print('x'); raise SystemExit(3)"])

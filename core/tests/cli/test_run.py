@@ -7,19 +7,23 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pexpect
 import pytest
-from jefeos.testing.programs import SPINS, elf, exits, kills_itself
+from jefeos.testing.programs import MOV_EDI, call, elf, exits, kills_itself
 
 JEFEOS = [sys.executable, "-m", "jefeos.cli"]
+SYS_WRITE = 1
+#: push '!'; mov rsi, rsp; mov edx, 1; write(1, …); jmp .
+SAYS_IT_SPINS = elf(
+    b"\x6a!\x48\x89\xe6\xba\x01\0\0\0" + MOV_EDI + b"\x01\0\0\0" + call(SYS_WRITE) + b"\xeb\xfe"
+)
 
 
 def jefeos(*arguments: str, stdin: bytes = b"", cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([*JEFEOS, *arguments], input=stdin, capture_output=True, timeout=60, cwd=cwd)
+    return subprocess.run([*JEFEOS, *arguments], input=stdin, capture_output=True, timeout=200, cwd=cwd)
 
 
 @pytest.fixture
@@ -135,15 +139,16 @@ def test_trace_to_standard_error_and_to_a_file(program: Callable[..., str], tmp_
 @pytest.mark.parametrize(("signo", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_the_hosts_signals_end_a_spinning_program(program: Callable[..., str], signo: int, status: int) -> None:
     process = subprocess.Popen(
-        [*JEFEOS, "run", program(SPINS)],
+        [*JEFEOS, "run", program(SAYS_IT_SPINS)],
         stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs inherit it ignored
     )
     try:
-        time.sleep(2)
+        assert process.stdout is not None and process.stdout.read(1) == b"!"
         process.send_signal(signo)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=100)
     finally:
         process.kill()
     assert (process.returncode, errors) == (status, b"")
@@ -185,7 +190,7 @@ def test_environment_and_streams(alpine_root: str) -> None:
 @pytest.mark.peer
 @pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals")
 def test_the_console_on_a_terminal(alpine_root: str) -> None:
-    child = pexpect.spawn(JEFEOS[0], [*JEFEOS[1:], "boot", "--root", alpine_root], timeout=30, dimensions=(31, 99))
+    child = pexpect.spawn(JEFEOS[0], [*JEFEOS[1:], "boot", "--root", alpine_root], timeout=100, dimensions=(31, 99))
     child.expect(b"# ")
     child.sendline(b"stty size; tty")
     child.expect(b"31 99\r\n/dev/console\r\n")
@@ -242,9 +247,9 @@ def test_a_closed_standard_stream_is_no_file_of_jefeos(number: int) -> None:
     """Without this, descriptor 0 was the kernel's own epoll: ``jefeos run cat <&-`` hung."""
     words = ["cat"] if number == 0 else ["echo", "hi"]
     command = [sys.executable, "-c", f"import os, sys; os.close({number}); os.execv(sys.argv[1], sys.argv[1:])"]
-    done = subprocess.run([*command, *JEFEOS, "run", *words], capture_output=True, timeout=30)
+    done = subprocess.run([*command, *JEFEOS, "run", *words], capture_output=True, timeout=100)
     assert done.returncode == (1 if number == 1 else 0)
     assert done.stderr == (b"echo: Bad file descriptor\n" if number == 1 else b"")
     assert done.stdout == (b"hi\n" if number == 2 else b"")
-    listing = subprocess.run([*command, *JEFEOS, "plugins", "list"], capture_output=True, timeout=30)
+    listing = subprocess.run([*command, *JEFEOS, "plugins", "list"], capture_output=True, timeout=100)
     assert (listing.returncode, listing.stderr) == (0, b"")

@@ -64,6 +64,6 @@ def run_applet(jefeos_boot: Callable[..., System]) -> Callable[..., Completed]:
         booted = system or jefeos_boot(**options)
         booted.kernel.applets["test"] = body
         booted.write_file("/bin/test", b"#!jefeos-applet test\n", 0o755)
-        return booted.run(["/bin/test"], timeout=20)
+        return booted.run(["/bin/test"], timeout=100)
 
     return run

@@ -14,6 +14,8 @@ from jefeos.sched.loop import KernelLoop
 from jefeos.sched.wait import sleep_ns
 
 MINUTE_S = 60
+A_WHILE_NS = 60 * 10**9
+"""A busy host may take as long between two lines."""
 
 
 @pytest.fixture
@@ -28,16 +30,16 @@ def test_the_real_clock_is_the_hosts() -> None:
     clock = RealClock()
     before = time.monotonic_ns()
     assert before <= clock.monotonic_ns() <= time.monotonic_ns()
-    assert abs(clock.realtime_ns() - time.time_ns()) < 10**9
-    assert 0 <= clock.uptime_ns() < 10**9
+    assert abs(clock.realtime_ns() - time.time_ns()) < A_WHILE_NS
+    assert 0 <= clock.uptime_ns() < A_WHILE_NS
 
 
 @pytest.mark.parametrize("clock", [RealClock(), VirtualClock()])
 def test_setting_the_date_leaves_monotonic_time_alone(clock: Clock) -> None:
     monotonic = clock.monotonic_ns()
     clock.set_realtime_ns(10**18)
-    assert 0 <= clock.realtime_ns() - 10**18 < 10**9
-    assert 0 <= clock.monotonic_ns() - monotonic < 10**9
+    assert 0 <= clock.realtime_ns() - 10**18 < A_WHILE_NS
+    assert 0 <= clock.monotonic_ns() - monotonic < A_WHILE_NS
 
 
 def test_virtual_time_stands_still_until_told() -> None:
@@ -61,7 +63,7 @@ def test_an_hour_passes_at_once(virtual: tuple[VirtualClock, KernelLoop]) -> Non
 
     started = time.monotonic()
     loop.run_until_complete(both())
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < MINUTE_S
     assert order == [1, 3600]
     assert clock.monotonic_ns() == pytest.approx(3600 * 10**9, rel=1e-6)
 

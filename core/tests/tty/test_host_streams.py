@@ -53,7 +53,7 @@ def finish(loop: asyncio.AbstractEventLoop, result: Any) -> Any:
     async def run() -> Any:
         return await bridge(result, loop)
 
-    return loop.run_until_complete(asyncio.wait_for(run(), 5))
+    return loop.run_until_complete(asyncio.wait_for(run(), 60))
 
 
 def test_bytes_input_then_end(streams: HostStreams) -> None:
@@ -104,7 +104,12 @@ def test_nonblocking_input(streams: HostStreams, loop: asyncio.AbstractEventLoop
         file.read(10)
     assert caught.value.errno == Errno.EAGAIN
     os.write(write_end, b"data")
-    loop.run_until_complete(asyncio.sleep(0.05))
+
+    async def readable() -> None:
+        while not file.poll() & POLLIN:
+            await asyncio.sleep(0.001)
+
+    loop.run_until_complete(asyncio.wait_for(readable(), 60))
     assert file.read(10) == b"data"
     os.close(write_end)
     os.close(read_end)

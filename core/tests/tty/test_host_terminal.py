@@ -59,7 +59,7 @@ def pty() -> Iterator[HostPty]:
 
 
 def wait_until(kernel: Any, condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         kernel.turn()

@@ -25,7 +25,7 @@ if sys.platform != "linux":
 import fcntl
 import termios as host_termios
 
-SETTLE_SECONDS = (0.002, 0.02, 0.2)  # a busy host needs longer: a comparison that fails is repeated with more time
+SETTLE_SECONDS = (0.002, 0.02, 0.2, 1)  # a busy host needs longer: a comparison that fails is repeated with more time
 
 class HostTerminal:
     """The oracle: a pty pair whose slave has the settings under test."""

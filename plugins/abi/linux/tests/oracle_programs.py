@@ -11,10 +11,13 @@ import subprocess
 from pathlib import Path
 
 from attrs import frozen
-from jefeos.api import System
+from jefeos.api import ProgramTimeout, System
 
 PROGRAMS = Path(__file__).parent / "programs"
 TIMEOUT_S = 120
+HOST_TIMEOUT_S = 60
+TIMED_OUT = 1000
+"""The status of a program that did not end."""
 
 FILE_PROGRAMS = (
     "transfer",
@@ -67,11 +70,12 @@ class Outcome:
     status: int
 
 
-def compile_program(name: str, compiler: str, folder: Path) -> Path:
-    """A static executable of programs/NAME.c in ``folder``."""
+def compile_program(name: str, compiler: str, folder: Path, slower: int = 1) -> Path:
+    """A static executable of programs/NAME.c in ``folder``, whose pauses are so many times as long."""
+    folder.mkdir(exist_ok=True)
     target = folder / name
     if not target.exists():
-        flags = ["-w", "-O1" if name in FILE_PROGRAMS else "-O0", "-static", "-pthread"]
+        flags = [f"-DSLOWER={slower}", "-w", "-O1" if name in FILE_PROGRAMS else "-O0", "-static", "-pthread"]
         subprocess.run([compiler, *flags, "-o", target, PROGRAMS / f"{name}.c"], check=True, timeout=TIMEOUT_S)
     return target
 
@@ -85,10 +89,13 @@ def _default_signals() -> None:
 def on_the_host(program: Path, empty_folder: Path) -> Outcome:
     """Run it here."""
     cwd = empty_folder if program.name in FILE_PROGRAMS else "/"
-    done = subprocess.run(
-        [program], cwd=cwd, capture_output=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL, check=False,
-        preexec_fn=_default_signals,
-    )
+    try:
+        done = subprocess.run(
+            [program], cwd=cwd, capture_output=True, timeout=HOST_TIMEOUT_S, stdin=subprocess.DEVNULL, check=False,
+            preexec_fn=_default_signals,
+        )
+    except subprocess.TimeoutExpired as error:
+        return Outcome(_lines(error.stdout or b""), TIMED_OUT)
     return Outcome(_lines(done.stdout), done.returncode)
 
 
@@ -98,7 +105,10 @@ def on_jefeos(program: Path, system: System) -> Outcome:
     system.write_file("/etc/passwd", b"root:x:0:0::/root:/bin/sh\n")
     vfs = system.kernel.vfs
     vfs.mkdir(vfs.as_kernel(), b"/work", 0o755)
-    done = system.run(["/program"], cwd="/work" if program.name in FILE_PROGRAMS else "/", timeout=TIMEOUT_S)
+    try:
+        done = system.run(["/program"], cwd="/work" if program.name in FILE_PROGRAMS else "/", timeout=TIMEOUT_S)
+    except ProgramTimeout as error:
+        return Outcome(_lines(error.stdout), TIMED_OUT)
     return Outcome(_lines(done.stdout), -done.signal if done.signal is not None else done.status)
 
 
