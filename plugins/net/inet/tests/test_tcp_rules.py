@@ -308,9 +308,10 @@ def test_sack_recovery_sends_only_what_is_missing() -> None:
     script.receives(". 1:1(0) ack 1 win 60000 <sack 1001:2001 3001:4001>")
     script.sends()
     script.receives(". 1:1(0) ack 1 win 60000 <sack 5001:6001 3001:4001 1001:2001>")
-    script.sends(". 1:1001(1000) ack 1")  # three blocks above it: lost (RFC 6675, IsLost)
+    # Three segments reported: no more patience, and all that was sent before the last of them is lost (RFC 8985).
+    script.sends(". 1:1001(1000) ack 1", ". 2001:3001(1000) ack 1", ". 4001:5001(1000) ack 1")
     script.receives(". 1:1(0) ack 1 win 60000 <sack 5001:8001 3001:4001 1001:2001>")
-    script.sends(". 2001:3001(1000) ack 1", ". 4001:5001(1000) ack 1")
+    script.sends()
     script.receives(". 1:1(0) ack 8001 win 60000")
     script.sends()
     script.receives(". 1:1(0) ack 10001 win 60000")

@@ -3,7 +3,7 @@
     layer.py       the whole: demultiplexing, listeners, resets, counters
     socket.py      what users hold; tuning.py has its options, info.py what can be told of it, ports.py who has which
     connection.py  one connection
-      sender.py    its sending half, with recovery.py, scoreboard.py, congestion.py, rto.py
+      sender.py    its sending half, with congestion.py, rto.py and recovery.py, which has flight.py, rack.py, scoreboard.py
       receiver.py  its receiving half, with reassembly.py and bytequeue.py
       arrival.py   what segments do to it           expiry.py     what time does to it; timers.py is one heap for all
     listener.py    handshakes and SYN cookies       timewait.py   what remains of a connection

@@ -29,6 +29,11 @@ def expire(connection: Connection, now_ns: int) -> None:
     sender, receiver = connection.sender, connection.receiver
     if sender.retransmit_at_ns <= now_ns:
         retransmission_timeout(connection, now_ns)
+    if sender.tail_at_ns <= now_ns and not connection.is_over:
+        sender.probe_tail(now_ns)
+    if sender.recovery.rack.check_at_ns <= now_ns and not connection.is_over:
+        sender.recovery.judge(now_ns)
+        sender.transmit(now_ns)
     if receiver is not None and receiver.ack_at_ns <= now_ns and not connection.is_over:
         if receiver.ack_state != ACK_NONE:
             connection.layer.count("DelayedACKs")
@@ -52,6 +57,8 @@ def rearm(connection: Connection) -> None:
     """Wait for the earliest deadline."""
     deadline = min(
         connection.sender.retransmit_at_ns,
+        connection.sender.tail_at_ns,
+        connection.sender.recovery.rack.check_at_ns,
         connection.receiver.ack_at_ns if connection.receiver is not None else NEVER,
         connection.cork_at_ns,
         connection.keepalive_at_ns,

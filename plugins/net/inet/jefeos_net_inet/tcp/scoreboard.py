@@ -1,12 +1,7 @@
-"""What the peer reported to have (RFC 2018), and what that says about the rest (RFC 6675, section 4).
+"""What the peer reported to have (RFC 2018): blocks above una, sorted and disjoint.
 
-    una            high_retransmitted            lost_below                     nxt
-     |  retransmitted  |   to be retransmitted       |  not yet known             |
-        holes: octets that no SACK block covers; blocks: sorted, disjoint, above una
-
-An octet counts as lost once three separate blocks, or more than two segments' worth of octets, lie above it; fewer
-where so little is under way that three cannot come (RFC 5827). The peer may take back what it reported (reneging, RFC
-2018, section 8): it then acknowledges up to a block without the block, and the scoreboard is forgotten.
+The peer may take back what it reported (reneging, RFC 2018, section 8): it then acknowledges up to a block without the
+block, and the scoreboard is forgotten. What the blocks say about the rest is judged in rack.py.
 """
 
 from __future__ import annotations
@@ -14,7 +9,6 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from typing import Final
 
-DUPLICATE_THRESHOLD: Final = 3
 MOST_BLOCKS: Final = 2048
 """Reports beyond are ignored: they are advice."""
 
@@ -36,22 +30,27 @@ class Scoreboard:
         self.rights.clear()
         self.sacked = 0
 
-    def add(self, left: int, right: int) -> int:
-        """Note a block; gives how many octets are new."""
+    def add(self, left: int, right: int) -> list[tuple[int, int]]:
+        """Note a block; gives the parts of it that are news."""
         lefts, rights = self.lefts, self.rights
         first = bisect_left(rights, left)
         last = bisect_right(lefts, right)
         if first == last and len(lefts) >= MOST_BLOCKS:
-            return 0
-        already = 0
+            return []
+        news = []
+        position = left
+        for index in range(first, last):
+            if position < lefts[index]:
+                news.append((position, lefts[index]))
+            position = max(position, rights[index])
+        if position < right:
+            news.append((position, right))
         if first < last:
-            already = sum(rights[first:last]) - sum(lefts[first:last])
             left, right = min(left, lefts[first]), max(right, rights[last - 1])
         lefts[first:last] = [left]
         rights[first:last] = [right]
-        gained = right - left - already
-        self.sacked += gained
-        return gained
+        self.sacked += sum(end - start for start, end in news)
+        return news
 
     def advance(self, una: int) -> bool:
         """Forget what lies below ``una``. False if the peer has taken back what it reported: all is forgotten then."""
@@ -64,35 +63,3 @@ class Scoreboard:
             self.clear()
             return False
         return True
-
-    def lost_below(self, una: int, segment_bytes: int, threshold: int) -> int:
-        """The first octet from below that is not known to be lost (IsLost); ``una`` if none is."""
-        octets = 0
-        lefts, rights = self.lefts, self.rights
-        for index in range(len(lefts) - 1, -1, -1):
-            octets += rights[index] - lefts[index]
-            if len(lefts) - index >= threshold or octets > (threshold - 1) * segment_bytes:
-                return lefts[index]
-        return una
-
-    def held_between(self, left: int, right: int) -> int:
-        """Octets of blocks within ``left`` to ``right``."""
-        if right <= left or not self.lefts:
-            return 0
-        lefts, rights = self.lefts, self.rights
-        first, last = bisect_right(rights, left), bisect_left(lefts, right)
-        if first >= last:
-            return 0
-        total = sum(rights[first:last]) - sum(lefts[first:last])
-        return total - max(left - lefts[first], 0) - max(rights[last - 1] - right, 0)
-
-    def hole(self, position: int, end: int) -> tuple[int, int] | None:
-        """The first hole at or after ``position``, ending at ``end`` at the latest; None if there is none."""
-        lefts, rights = self.lefts, self.rights
-        index = bisect_right(lefts, position) - 1
-        if index >= 0 and rights[index] > position:
-            position = rights[index]
-        if position >= end:
-            return None
-        following = bisect_right(lefts, position)
-        return position, min(end, lefts[following]) if following < len(lefts) else end

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from jefeos_net_inet.tcp.bytequeue import ByteQueue
 from jefeos_net_inet.tcp.congestion import ALGORITHMS, NewReno
-from jefeos_net_inet.tcp.recovery import Phase, Recovery
+from jefeos_net_inet.tcp.recovery import OPEN, RECOVERY, Recovery
 from jefeos_net_inet.tcp.rto import RetransmissionTimeout
 from jefeos_net_inet.tcp.sequence import HALF, MASK, NEVER
 from jefeos_net_inet.tcp.wire import ACK, FIN, PSH
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from jefeos_net_inet.tcp.connection import Connection
     from jefeos_net_inet.tcp.wire import Segment
 
+FINE_NS: Final = 3_000_000
+"""Shorter round trips than this are not looked at in milliseconds."""
+PROBE_SLACK_NS: Final = 2_000_000
+"""A tail loss probe waits this much longer than two round trips, as on Linux."""
 CORK_NS: Final = 200_000_000
 """How long a cork may hold a partial segment back (tcp(7))."""
 
@@ -33,7 +37,7 @@ class Sender:
     __slots__ = (
         "_repeated_stamp", "_timed_at_ns", "_timed_end", "congestion", "connection", "count", "fin_at", "initial",
         "largest_segment", "largest_window", "last_sent_ns", "limit", "nxt", "probes", "queue", "recovery",
-        "retransmit_at_ns", "retries", "sack", "scale", "segment_bytes", "small_end", "timeout", "una",
+        "retransmit_at_ns", "retries", "sack", "scale", "segment_bytes", "small_end", "tail_at_ns", "timeout", "una",
         "urgent_end", "window", "window_ack", "window_sequence",
     )  # fmt: skip
 
@@ -65,6 +69,8 @@ class Sender:
         self.recovery = Recovery(self)
         self.retransmit_at_ns = NEVER
         """Retransmission or, with nothing under way, window probe."""
+        self.tail_at_ns = NEVER
+        """Tail loss probe."""
         self.retries = 0
         self.probes = 0
         self.small_end = initial
@@ -117,29 +123,16 @@ class Sender:
         una = self.una
         window = segment.window << self.scale
         recovery = self.recovery
-        blocks = segment.options.sack if segment.options is not None and self.sack else ()
+        echo = segment.echo if self.connection.stamps and segment.echo else None
         advanced = ack > una
         if advanced:
-            self._advance(ack, segment, now_ns)
-        news = 0
-        if blocks:
-            news = recovery.reported(
-                tuple(
-                    (una + ((left - una + HALF) & MASK) - HALF, una + ((right - una + HALF) & MASK) - HALF)
-                    for left, right in blocks
-                )
-            )
-            if advanced:
-                recovery.update()
-        if not advanced:
-            if self.sack:
-                duplicate = bool(news)
-            else:  # RFC 5681, section 2
-                duplicate = ack == una and not length and window == self.window and self.nxt > una
-            if duplicate:
-                recovery.duplicate(news, now_ns)
-        elif self.sack and (news or recovery.phase == Phase.DISORDER) and recovery.phase <= Phase.DISORDER:
-            recovery.duplicate(news, now_ns)  # what was reported before may now be enough
+            self._advance(ack, echo, now_ns)
+        if self.sack:
+            blocks = segment.options.sack if segment.options is not None else ()
+            if blocks or recovery.flight.by_time is not None or recovery.probe_end:
+                self._judge(blocks, una, ack, advanced, echo, now_ns)
+        elif ack == una and not length and window == self.window and self.nxt > una:  # RFC 5681, section 2
+            recovery.duplicate(now_ns)
         self.probes = 0
         if not window:
             self.retries = 0  # a peer that answers is not gone, however long its window stays closed
@@ -158,7 +151,27 @@ class Sender:
         if window > self.largest_window:
             self.largest_window = window
 
-    def _advance(self, ack: int, segment: Segment, now_ns: int) -> None:
+    def _judge(
+        self, blocks: tuple[tuple[int, int], ...], una: int, ack: int, advanced: bool, echo: int | None, now_ns: int
+    ) -> None:
+        """With SACK, while not everything is in order."""
+        recovery = self.recovery
+        news = False
+        if blocks:
+            placed = tuple(
+                (una + ((left - una + HALF) & MASK) - HALF, una + ((right - una + HALF) & MASK) - HALF)
+                for left, right in blocks
+            )
+            news = recovery.reported(placed, ack, now_ns, echo)
+        if recovery.probe_end:
+            recovery.probe_answered(ack, advanced, news)
+        rack = recovery.rack
+        if rack.sample_ns:
+            self.timeout.sample(self._plausible(rack.sample_ns, echo, now_ns))
+            rack.sample_ns = 0
+        recovery.judge(now_ns)
+
+    def _advance(self, ack: int, echo: int | None, now_ns: int) -> None:
         una, recovery = self.una, self.recovery
         octets = ack - una
         flight = self.nxt - una
@@ -167,31 +180,59 @@ class Sender:
             self.nxt = ack  # a window probe was taken
         queue = self.queue
         queue.discard(min(ack, queue.end))
-        connection = self.connection
+        arrived = recovery.flight.acknowledged(ack)
         if self._timed_end and ack >= self._timed_end:
-            self.timeout.sample(now_ns - self._timed_at_ns)
+            self.timeout.sample(self._plausible(now_ns - self._timed_at_ns, echo, now_ns))
             self._timed_end = 0
-        elif recovery.phase >= Phase.RECOVERY and connection.stamps and segment.stamp is not None and segment.echo:
+        elif recovery.phase >= RECOVERY and echo is not None and not self.sack:
             # RFC 7323, section 4. An echo of what was sent before the last repetition is of no known age: the
             # acknowledgment that it came with first may have been lost.
-            if (segment.echo - self._repeated_stamp) & MASK < HALF:
-                self.timeout.sample(((connection.stamp_clock(now_ns) - segment.echo) & MASK) * 1_000_000)
+            if (echo - self._repeated_stamp) & MASK < HALF:
+                self.timeout.sample(((self.connection.stamp_clock(now_ns) - echo) & MASK) * 1_000_000)
+        if recovery.flight.by_time is not None and self.sack:
+            recovery.rack.arrived(arrived, now_ns, echo)
         self.timeout.backoff = 0
-        self.retries = 0
+        self.retries = recovery.probes = 0
         congestion = self.congestion
-        if recovery.phase != Phase.RECOVERY and flight + octets >= congestion.window:
+        if recovery.phase is not RECOVERY and flight + octets >= congestion.window:
             # Only a window that was used up may grow (RFC 7661, section 4.1, in a simple form).
             congestion.acknowledged(octets, now_ns, self.timeout.smoothed_ns)
         if recovery.phase or recovery.scoreboard.lefts:
-            recovery.advanced(octets, now_ns, segment.echo if connection.stamps else None)
+            recovery.advanced(octets, now_ns, echo)
         if ack < self.nxt:
             self._start_timer(now_ns)
         else:
-            self.retransmit_at_ns = NEVER
+            self.retransmit_at_ns = self.tail_at_ns = NEVER
+
+    def _plausible(self, round_trip_ns: int, echo: int | None, now_ns: int) -> int:
+        """A round trip, unless timestamps know better (RFC 7323, section 4, in milliseconds): the acknowledgment that
+        should have ended it may have been lost, and this one answers something that was sent later."""
+        if echo is None or round_trip_ns < FINE_NS:
+            return round_trip_ns
+        age_ms = (self.connection.stamp_clock(now_ns) - echo) & MASK
+        return min(round_trip_ns, (age_ms + 1) * 1_000_000)
 
     def _start_timer(self, now_ns: int) -> None:
         self.retransmit_at_ns = deadline = now_ns + self.timeout.current_ns
         self.connection.arm(deadline)
+        if self.nxt - self.una > self.segment_bytes or self.recovery.phase is not OPEN:
+            self._watch_tail(now_ns)
+        else:
+            self.tail_at_ns = NEVER
+
+    def _watch_tail(self, now_ns: int) -> None:
+        """When to ask, if nothing is heard (RFC 8985, section 7.2). A single segment in order is left to the timeout:
+        its acknowledgment may be delayed for as long."""
+        recovery, timeout = self.recovery, self.timeout
+        self.tail_at_ns = NEVER
+        if not self.sack or not timeout.smoothed_ns or timeout.backoff:
+            return
+        if recovery.phase is OPEN and self.nxt - self.una <= self.segment_bytes:
+            return
+        deadline = now_ns + (2 * timeout.smoothed_ns + PROBE_SLACK_NS << recovery.probes)
+        if deadline < self.retransmit_at_ns and self.connection.layer.setting("tcp_early_retrans"):
+            self.tail_at_ns = deadline
+            self.connection.arm(deadline)
 
     # --- sending ----------------------------------------------------------------------------------------------
 
@@ -204,7 +245,7 @@ class Sender:
         """Send all that may be sent now. HOT."""
         connection = self.connection
         recovery = self.recovery
-        if recovery.phase and recovery.lost_below > self.una and not self._repair(now_ns):
+        if recovery.flight.lost and not self._repair(now_ns):
             return
         una, end = self.una, self.queue.end
         if self.nxt >= end:
@@ -272,14 +313,18 @@ class Sender:
         if self.nxt > self.limit:
             self.limit = self.nxt
         self.last_sent_ns = now_ns
+        self.recovery.flight.sent(position, self.nxt, now_ns)
         if not self._timed_end:
             self._timed_end, self._timed_at_ns = end, now_ns
         if self.retransmit_at_ns == NEVER:
             self._start_timer(now_ns)
+        elif self.nxt - self.una > self.segment_bytes:
+            self._watch_tail(now_ns)
         return True
 
     def _send_fin(self, now_ns: int) -> None:
         if self.connection.emit(now_ns, self.nxt, ACK | FIN):
+            self.recovery.flight.sent(self.nxt, self.nxt + 1, now_ns)
             self.nxt += 1
             self.limit = max(self.limit, self.nxt)
             if self.retransmit_at_ns == NEVER:
@@ -294,17 +339,16 @@ class Sender:
     def _repair(self, now_ns: int) -> bool:
         """Send lost octets again, as far as the congestion window allows. False: nothing else may be sent now."""
         recovery = self.recovery
-        if recovery.phase < Phase.RECOVERY:
+        if recovery.phase < RECOVERY:
             return True
-        first = recovery.high_retransmitted <= self.una and recovery.phase == Phase.RECOVERY
         while True:
-            hole = recovery.next_hole()
+            hole = recovery.flight.first_lost()
             if hole is None:
                 return True
-            if self.pipe >= self.congestion.window and not first:
+            if self.pipe >= self.congestion.window and not recovery.at_once:
                 return False
-            first = False  # the first lost segment never waits (RFC 6675, section 5, step 4.3)
-            if not self.send_again(hole[0], hole[1], now_ns):
+            recovery.at_once = False
+            if not self.send_again(hole.start, hole.end, now_ns):
                 return False
 
     def send_again(self, start: int, end: int, now_ns: int) -> bool:
@@ -322,9 +366,35 @@ class Sender:
         self.count("RetransSegs")
         self.connection.retransmits += 1
         self.last_sent_ns = now_ns
-        self.recovery.sent_again(start + max(size, 0) + (1 if flags & FIN else 0))
+        self.recovery.flight.sent_again(start, start + max(size, 0) + (1 if flags & FIN else 0), now_ns)
+        self.recovery.update()
         self._start_timer(now_ns)
         return True
+
+    def probe_tail(self, now_ns: int) -> None:
+        """Nothing was heard for two round trips: ask (RFC 8985, section 7.3). See recovery.py for when this repeats."""
+        self.tail_at_ns = NEVER
+        recovery, nxt = self.recovery, self.nxt
+        first, last = recovery.flight.first, recovery.flight.last
+        if first is None or last is None:
+            return
+        deadline = self.retransmit_at_ns
+        self.count("TCPLossProbes")
+        size = 0
+        if recovery.phase is OPEN and not recovery.probes:
+            size = min(self.queue.end - nxt, self.una + self.window - nxt, self.segment_bytes)
+            first = last
+        if size > 0:
+            sent = self._send(nxt, size, now_ns, 0)
+        else:
+            size = 0
+            start = first.start if first is not last else max(last.start, last.end - self.segment_bytes)
+            recovery.probe_right = min(first.end, start + self.segment_bytes)
+            sent = self.send_again(start, first.end, now_ns)
+        if sent:
+            recovery.probed(size > 0)
+        self.retransmit_at_ns = deadline  # a probe does not delay the timeout
+        self._watch_tail(now_ns)
 
     def probe(self, now_ns: int) -> None:
         """Ask for the window with one octet of new data (RFC 9293, section 3.8.6.1)."""

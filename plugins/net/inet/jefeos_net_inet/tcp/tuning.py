@@ -57,6 +57,8 @@ def default_settings() -> dict[str, int | str | tuple[int, ...]]:
         "net.ipv4.tcp_syncookies": 1,
         "net.ipv4.tcp_tw_reuse": 1,
         "net.ipv4.tcp_sack": 1,
+        "net.ipv4.tcp_recovery": 1,
+        "net.ipv4.tcp_early_retrans": 3,
         "net.ipv4.tcp_timestamps": 1,
         "net.ipv4.tcp_window_scaling": 1,
         "net.ipv4.tcp_slow_start_after_idle": 1,
