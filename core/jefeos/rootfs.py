@@ -156,7 +156,7 @@ def _type_of(kernel: Kernel, source: str) -> FilesystemType:
         raise BootError(f"{source}: there is no such file or folder on the host", Errno.ENOENT)
     if os.path.isfile(parsed.path) and parsed.partition is not None:
         try:
-            open_volume(parsed, read_only=True, lock=False).image.close()
+            open_volume(parsed.volume, read_only=True, lock=False).image.close()
         except UsageError as error:  # no image, or no such partition
             raise BootError(str(error)) from None
     known = ", ".join(kind.name for kind in kernel.filesystem_types) or "none (no filesystem plugin is installed)"

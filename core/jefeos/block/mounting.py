@@ -1,6 +1,7 @@
 """Mounting disks of the machine: one filesystem object for each volume, over the cache of its /dev node.
 
     mount(2), boot --> mount_disk(disk, kind) --> Filesystem over Disk.cache; the second mount gets the same one
+                                    snapshot  --> one of its snapshots, read-only, over the same cache
 
 As on Linux: the same volume again is the same filesystem (EBUSY if one is to be read-only and the other is not); a
 whole disk and a partition of it exclude each other (EBUSY). So no volume is mounted over two caches. What a program
@@ -26,13 +27,15 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class MountedDisk:
-    """The medium of a filesystem that lives on a disk of the machine."""
+    """The medium of a filesystem that lives on a disk of the machine, or of a snapshot of that."""
 
     disk: Disk
 
     def release(self) -> None:
-        """Write back; the volume can be mounted anew."""
-        self.disk.filesystem = None
+        """Write back; if nothing of the volume is left, it can be mounted anew."""
+        self.disk.mounted -= 1
+        if not self.disk.mounted:
+            self.disk.filesystem = None
         self.disk.cache.flush()
 
 
@@ -44,9 +47,25 @@ def mount_disk(
     writable: bool,
     page_cache: PageCache | None,
     clock: Clock,
+    snapshot: bytes | None = None,
 ) -> Filesystem:
-    """The filesystem on a disk or partition. Raises KernelError: EBUSY, EACCES to write on a read-only disk, EINVAL
-    for a volume that is not of this kind, EUCLEAN or EIO for one that is broken."""
+    """The filesystem on a disk or partition, or a snapshot of it. Raises KernelError: EBUSY, EACCES to write on a
+    read-only disk, EROFS to write to a snapshot, EINVAL for a volume that is not of this kind or has no snapshots,
+    ENOENT for a snapshot that is not there, EUCLEAN or EIO for a volume that is broken."""
+    if snapshot is not None and writable:
+        raise KernelError(Errno.EROFS, "a snapshot can only be read")
+    live = _live_filesystem(disks, disk, kind, writable=writable, page_cache=page_cache, clock=clock)
+    filesystem = live if snapshot is None else live.open_snapshot(snapshot)
+    if filesystem.medium is None:
+        filesystem.medium = MountedDisk(disk)
+        disk.mounted += 1
+    disk.filesystem = live
+    return filesystem
+
+
+def _live_filesystem(
+    disks: BlockNodes, disk: Disk, kind: FilesystemType, *, writable: bool, page_cache: PageCache | None, clock: Clock
+) -> Filesystem:
     assert kind.volume is not None
     known = disk.filesystem
     if known is not None:
@@ -60,10 +79,8 @@ def mount_disk(
     if not kind.volume.recognise(disk.cache):
         raise KernelError(Errno.EINVAL, f"there is no {kind.name} on {disk.device.name}")
     filesystem = kind.volume.open(disk.cache, writable=writable, page_cache=page_cache, clock=clock)
-    filesystem.medium = MountedDisk(disk)
     if disk.node is not None:
         filesystem.device = disk.node.rdev
-    disk.filesystem = filesystem
     return filesystem
 
 

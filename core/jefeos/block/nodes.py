@@ -51,7 +51,9 @@ class Disk:
     """Of the whole disk: 0 for sda and its partitions."""
     node: Device | None = None
     filesystem: Filesystem | None = None
-    """What is mounted from it."""
+    """What is mounted from it, or what the snapshots that are mounted are of."""
+    mounted: int = 0
+    """How many filesystems that is: itself, and snapshots."""
 
     @property
     def is_partition(self) -> bool:

@@ -1,7 +1,8 @@
-"""Volumes in disk images of the host: what ``IMAGE`` and ``IMAGE:2`` mean to --root, --mount and ``jefeos disk``.
+"""Volumes in disk images of the host: what IMAGE, IMAGE:2 and IMAGE@NAME mean to --root, --mount and ``jefeos disk``.
 
-    VolumeSource.parse("disk.vhd:1")   path and partition; a file whose name ends like that wins over a partition
+    VolumeSource.parse("disk.vhd:1")   path, partition, snapshot ("disk.vhd:1@monday"); a file of such a name wins
     open_volume(source, …)             the image, perhaps a partition of it, and a BufferCache over that
+    mount_volume(volume, …)            the filesystem on it, or a snapshot of that, read-only
     volume_type("ntfs", "pkg.mod:X")   the `FilesystemType` of a format, which probes and opens such sources
 
 Without a partition's number the whole image is meant, or, if it has a partition table with one partition, that one.
@@ -15,7 +16,7 @@ import os
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 
 from jefeos.block.cache import DEFAULT_CAPACITY_BYTES, BufferCache
 from jefeos.block.device import BlockDevice
@@ -36,17 +37,29 @@ class VolumeSource:
 
     path: str
     partition: int | None = None
+    snapshot: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> VolumeSource:
-        """Read ``IMAGE`` or ``IMAGE:PARTITION``."""
+        """Read ``IMAGE[:PARTITION][@SNAPSHOT]``."""
+        if os.path.exists(text):
+            return cls(text)
+        rest, at, snapshot = text.rpartition("@")
+        if at and snapshot and os.path.isfile(cls.parse(rest).path):
+            return evolve(cls.parse(rest), snapshot=snapshot)
         path, colon, number = text.rpartition(":")
-        if colon and path and number.isdecimal() and not os.path.exists(text):
+        if colon and path and number.isdecimal():
             return cls(path, int(number))
         return cls(text)
 
+    @property
+    def volume(self) -> VolumeSource:
+        """What a snapshot is of."""
+        return self if self.snapshot is None else evolve(self, snapshot=None)
+
     def __str__(self) -> str:
-        return self.path if self.partition is None else f"{self.path}:{self.partition}"
+        volume = self.path if self.partition is None else f"{self.path}:{self.partition}"
+        return volume if self.snapshot is None else f"{volume}@{self.snapshot}"
 
 
 @define
@@ -75,10 +88,12 @@ def open_volume(
     whole: bool = False,
     capacity_bytes: int = DEFAULT_CAPACITY_BYTES,
 ) -> HostVolume:
-    """Open it. Raises ConfigError for what is no image, UsageError for a partition that is not there.
+    """Open it. Raises ConfigError for what is no image, UsageError for a partition that is not there and for snapshots.
 
     ``whole``: without a number it is the whole image, whatever is in it.
     """
+    if source.snapshot is not None:
+        raise UsageError(f"{source} is a snapshot: its files can be read, and that is all")
     image = open_image(source.path, read_only=read_only, lock=lock)
     try:
         device: BlockDevice = ImageDevice(image, os.path.basename(source.path))
@@ -105,6 +120,30 @@ def _partition(device: BlockDevice, source: VolumeSource) -> PartitionEntry | No
             return entry
     there = f"it has {numbers}" if entries else "it has no partition table"
     raise UsageError(f"{source.path} has no partition {source.partition}: {there}", Errno.ENXIO)
+
+
+def mount_volume(
+    volume: HostVolume,
+    kind: VolumeFormat,
+    *,
+    writable: bool,
+    page_cache: PageCache | None,
+    clock: Clock,
+    snapshot: str | None = None,
+) -> Filesystem:
+    """What is on a volume of an image, which is released with it. Raises as `VolumeFormat.open` and
+    `Filesystem.open_snapshot` do; then the image is closed."""
+    try:
+        if snapshot is not None and writable:
+            raise KernelError(Errno.EROFS, "a snapshot can only be read")
+        filesystem = kind.open(volume.cache, writable=writable, page_cache=page_cache, clock=clock)
+        if snapshot is not None:
+            filesystem = filesystem.open_snapshot(os.fsencode(snapshot))
+    except BaseException:
+        volume.image.close()
+        raise
+    filesystem.medium = volume
+    return filesystem
 
 
 class LazyFormat(VolumeFormat):
@@ -169,21 +208,17 @@ def volume_type(name: str, target: str | VolumeFormat) -> FilesystemType:
         parsed = VolumeSource.parse(source)
         if not os.path.isfile(parsed.path):
             return False
-        volume = open_volume(parsed, read_only=True, lock=False)
+        volume = open_volume(parsed.volume, read_only=True, lock=False)
         try:
             return kind.recognise(volume.cache)
         finally:
             volume.image.close()
 
     def open_source(source: str, *, writable: bool, page_cache: PageCache | None, clock: Clock) -> Filesystem:
-        volume = open_volume(VolumeSource.parse(source), read_only=not writable)
-        try:
-            filesystem = kind.open(volume.cache, writable=writable, page_cache=page_cache, clock=clock)
-        except BaseException:
-            volume.image.close()
-            raise
-        filesystem.medium = volume
-        return filesystem
+        parsed = VolumeSource.parse(source)
+        volume = open_volume(parsed.volume, read_only=not writable)
+        return mount_volume(volume, kind, writable=writable, page_cache=page_cache, clock=clock,
+                            snapshot=parsed.snapshot)
 
     return FilesystemType(name, probe=probe, open=open_source, layered=True, volume=kind)
 

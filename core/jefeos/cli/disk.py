@@ -13,6 +13,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
+
 from jefeos.block.image import create_image, open_image
 from jefeos.block.sources import VolumeSource, open_volume, recognise
 from jefeos.cli.disk_volume import (
@@ -98,7 +100,7 @@ def info_command(source: str, *, as_json: bool) -> int:
     from jefeos.block.partitions import read_partitions
 
     parsed = VolumeSource.parse(source)
-    whole = open_volume(VolumeSource(parsed.path), read_only=True, whole=True)
+    whole = open_volume(evolve(parsed, partition=None), read_only=True, whole=True)
     told: dict[str, Any] = {"image": parsed.path, "kind": _kind_of(whole.image), "size_bytes": whole.image.size_bytes}
     try:
         types = volume_types()

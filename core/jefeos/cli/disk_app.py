@@ -14,6 +14,9 @@ disk = typer.Typer(
 )
 
 Source = Annotated[str, typer.Argument(metavar="IMAGE[:N]", help="A disk image, or a partition of it.")]
+Readable = Annotated[
+    str, typer.Argument(metavar="IMAGE[:N][@SNAPSHOT]", help="A disk image, a partition of it, or a snapshot.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 Recursive = Annotated[bool, typer.Option("--recursive", "-r", "-R", help="Directories too, with all below them.")]
 
@@ -64,7 +67,7 @@ def info(source: Source, json: Json = False) -> int:
 
 @disk.command()
 def ls(
-    source: Source,
+    source: Readable,
     path: Annotated[str, typer.Argument(metavar="[PATH]", help="Directory or file in it.")] = "/",
     long: Annotated[bool, typer.Option("--long", "-l", help="Modes, owners, sizes and times (UTC).")] = False,
     recursive: Recursive = False,
@@ -77,7 +80,7 @@ def ls(
 
 
 @disk.command()
-def cat(source: Source, paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files in it.")]) -> int:
+def cat(source: Readable, paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files in it.")]) -> int:
     """Write files to standard output."""
     from jefeos.cli.disk import cat_command
 
@@ -87,7 +90,8 @@ def cat(source: Source, paths: Annotated[list[str], typer.Argument(metavar="PATH
 @disk.command()
 def cp(
     places: Annotated[
-        list[str], typer.Argument(metavar="SOURCE... DESTINATION", help="Paths of the host, or IMAGE[:N]:/path.")
+        list[str],
+        typer.Argument(metavar="SOURCE... DESTINATION", help="Paths of the host, or IMAGE[:N][@SNAPSHOT]:/path."),
     ],
     recursive: Recursive = False,
 ) -> int:

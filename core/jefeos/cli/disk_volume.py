@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, frozen
 
-from jefeos.block.sources import HostVolume, VolumeSource, open_volume, recognise
+from jefeos.block.sources import HostVolume, VolumeSource, mount_volume, open_volume, recognise
 from jefeos.errors import Errno, JefeError, KernelError, UsageError, errno_name
 from jefeos.vfs.vfs import Vfs
 
@@ -104,18 +104,19 @@ class Volume:
         """Mount what is there. Raises DiskError, ConfigError and UsageError."""
         from jefeos.sched.clock import RealClock
 
-        opened = open_volume(VolumeSource.parse(text), read_only=not writable)
+        source = VolumeSource.parse(text)
+        opened = open_volume(source.volume, read_only=not writable)
         try:
             kind, volume_format = type_on(opened)
             with speaking_of(text):
-                filesystem = volume_format.open(opened.cache, writable=writable, page_cache=None, clock=RealClock())
+                filesystem = mount_volume(opened, volume_format, writable=writable, page_cache=None, clock=RealClock(),
+                                          snapshot=source.snapshot)
             if writable and filesystem.read_only:
                 why = filesystem.read_only_reason or "its filesystem cannot be written"
                 raise DiskError(f"{text} can only be read: {why}")
         except BaseException:
             opened.image.close()
             raise
-        filesystem.medium = opened
         vfs = Vfs(filesystem.clock)
         vfs.mount(filesystem, b"/")
         return cls(opened, kind.name, filesystem, vfs, vfs.as_kernel())

@@ -30,10 +30,14 @@ INJECT_HELP = (
 )
 
 ROOT_HELP = (
-    "Root filesystem: a folder, an archive, a disk image (IMAGE:2 for its second partition), or a disk of the machine"
+    "Root filesystem: a folder, an archive, a disk image (IMAGE:2 for its second partition, IMAGE@NAME for a "
+    "snapshot), or a disk of the machine"
     " (sda1). Writes stay in memory unless :rw."
 )
-MOUNT_HELP = "Mount a host folder, archive or disk image (IMAGE:2:/mnt). Writes stay in memory unless :rw. Repeatable."
+MOUNT_HELP = (
+    "Mount a host folder, archive or disk image (IMAGE:2:/mnt, IMAGE@SNAPSHOT:/mnt). Writes stay in memory unless :rw. "
+    "Repeatable."
+)
 DISK_HELP = (
     "Give the machine a disk. Filesystems on it are mounted under /mnt/sda1 and so on, to be written unless :ro."
     " Repeatable."

@@ -159,6 +159,11 @@ class Filesystem(ABC):
         """Sizes and type."""
         return FilesystemStat(type=0, block_size=self.block_size, fsid=self.device)
 
+    def open_snapshot(self, name: bytes) -> Filesystem:
+        """The snapshot of that name, read-only, as a filesystem to be mounted. It lives as long as this one's medium.
+        Raises KernelError: ENOENT, EINVAL for a filesystem without snapshots."""
+        raise KernelError(Errno.EINVAL, f"{self.name} has no snapshots")
+
     def sync(self) -> None:
         """Brings everything written so far to the medium. Writes go through at once; what may be left are pages
         that programs changed through shared mappings."""

@@ -50,6 +50,14 @@ def test_what_a_source_names(tmp_path: Path) -> None:
     assert VolumeSource.parse("C:\\disk") == VolumeSource("C:\\disk")
     assert VolumeSource.parse("a:") == VolumeSource("a:")
     assert str(VolumeSource("a", 2)) == "a:2"
+    for there in ("even", "even@x"):
+        (tmp_path / there).touch()
+    assert VolumeSource.parse(f"{tmp_path}/even@x") == VolumeSource(f"{tmp_path}/even@x")
+    assert VolumeSource.parse(f"{tmp_path}/even:3@1:2") == VolumeSource(f"{tmp_path}/even", 3, "1:2")
+    assert VolumeSource.parse(f"{tmp_path}/none@x") == VolumeSource(f"{tmp_path}/none@x")
+    assert str(VolumeSource("a", 2, "monday")) == "a:2@monday"
+    with pytest.raises(UsageError, match="a:2@monday is a snapshot"):
+        open_volume(VolumeSource("a", 2, "monday"), read_only=True)
 
 
 def test_a_type_probes_and_opens_an_image(tmp_path: Path) -> None:
@@ -101,9 +109,10 @@ def test_a_disk_is_mounted_once(tmp_path: Path) -> None:
     assert recognise([SLOT], first.cache) is SLOT
     assert recognise([SLOT], second.cache) is None
 
-    def mount(disk: object, writable: bool = True) -> object:
+    def mount(disk: object, writable: bool = True, snapshot: bytes | None = None) -> object:
         return mount_disk(
-            disks, disk, SLOT, writable=writable, page_cache=new_page_cache(), clock=TestClock()  # type: ignore[arg-type]
+            disks, disk, SLOT, writable=writable, page_cache=new_page_cache(), clock=TestClock(),  # type: ignore[arg-type]
+            snapshot=snapshot,
         )
 
     def errno_of(disk: object, writable: bool = True) -> int:
@@ -112,6 +121,10 @@ def test_a_disk_is_mounted_once(tmp_path: Path) -> None:
         return caught.value.errno
 
     assert errno_of(second) == Errno.EINVAL
+    for writable, errno in ((True, Errno.EROFS), (False, Errno.EINVAL)):
+        with pytest.raises(KernelError) as caught:
+            mount(first, writable, b"snapshot")
+        assert (caught.value.errno, first.filesystem) == (errno, None)
     filesystem = mount(first)
     assert mount(first) is filesystem
     assert errno_of(whole) == Errno.EBUSY

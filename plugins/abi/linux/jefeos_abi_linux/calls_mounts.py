@@ -113,12 +113,22 @@ def open_filesystem(task: Task, kind: str, source: bytes, options: bytes, flags:
     for known in getattr(kernel, "filesystem_types", ()):
         if known.name == kind and known.volume is not None:
             disk = _disk(task, source)
-            return mount_disk(kernel.disks, disk, known, writable=writable, page_cache=page_cache, clock=clock)
+            return mount_disk(kernel.disks, disk, known, writable=writable, page_cache=page_cache, clock=clock,
+                              snapshot=_snapshot_of(options))
         if known.name == kind and not known.needs_source:
             text = source.decode("utf-8", "surrogateescape")
             opened: Filesystem = known.open(text, writable=writable, page_cache=page_cache, clock=clock)
             return opened
     raise KernelError(Errno.ENODEV)
+
+
+def _snapshot_of(options: bytes) -> bytes | None:
+    """The one option of a filesystem on a volume that we know: ``snapshot=NAME``."""
+    for option in options.split(b","):
+        name, _, value = option.partition(b"=")
+        if name == b"snapshot" and value:
+            return value
+    return None
 
 
 def _disk(task: Task, source: bytes) -> Disk:

@@ -212,6 +212,11 @@ class JefeFilesystem(Filesystem):
                     inode._mapping.release()
                     inode._mapping = None
 
+    def open_snapshot(self, name: bytes) -> Filesystem:
+        if self.snapshots_directory is None:
+            return super().open_snapshot(name)  # a snapshot has none of its own
+        return self.snapshots_directory.filesystem(self.store.snapshots.find(name))
+
     # --- numbers -------------------------------------------------------------------------------------------
 
     def statfs(self) -> FilesystemStat:

@@ -53,19 +53,14 @@ class JefeFormat(VolumeFormat):
         return has_superblock(volume)
 
     def open(
-        self, volume: BufferCache, *, writable: bool, page_cache: PageCache | None, clock: Clock,
-        snapshot: bytes | None = None,
+        self, volume: BufferCache, *, writable: bool, page_cache: PageCache | None, clock: Clock
     ) -> JefeFilesystem:
-        """Mount it, or with ``snapshot`` the snapshot of that name, read-only."""
         reason = ""
         if writable and volume.device.read_only:
             writable, reason = False, f"{volume.device.name} is read-only"
         store = open_store(volume, clock)
         if writable and store.space.damage:
             writable, reason = False, f"{store.space.damage}; jefeos disk fsck --repair puts that right"
-        if snapshot is not None:
-            return JefeFilesystem(store, writable=False, page_cache=page_cache, clock=clock,
-                                  snapshot=store.snapshots.find(snapshot))
         fs = JefeFilesystem(store, writable=writable, page_cache=page_cache, clock=clock)
         fs.read_only_reason = fs.read_only_reason or reason
         return fs

@@ -5,8 +5,8 @@
     rmdir /mnt/.snapshots/NAME    delete it
     cp /mnt/.snapshots/NAME/...   files as they were, read-only
 
-The name does not show in a listing of the root, so that nothing walks into it by accident. A snapshot with open files
-is EBUSY. Rolling back needs an unmounted volume (``VolumeFormat.roll_back``).
+The name does not show in a listing of the root, so that nothing walks into it by accident. To delete a snapshot that is
+mounted or has open files is EBUSY. Rolling back needs an unmounted volume (``VolumeFormat.roll_back``).
 """
 
 from __future__ import annotations
@@ -40,9 +40,10 @@ class SnapshotsDirectory(Inode):
         self.nlink = 2 + len(self.fs.store.snapshots.listed())
 
     def lookup(self, name: bytes) -> Inode:
-        return self._filesystem(self.fs.store.snapshots.find(name)).root
+        return self.filesystem(self.fs.store.snapshots.find(name)).root
 
-    def _filesystem(self, snapshot: Snapshot) -> JefeFilesystem:
+    def filesystem(self, snapshot: Snapshot) -> JefeFilesystem:
+        """The files of a snapshot: always the same object."""
         from jefeos_fs_jefefs.filesystem import JefeFilesystem
 
         fs = self._open.get(snapshot.number)
@@ -62,7 +63,7 @@ class SnapshotsDirectory(Inode):
     def mkdir(self, name: bytes, mode: int, uid: int, gid: int) -> Inode:
         self.fs.sync()
         self.fs.begin(0)
-        root = self._filesystem(self.fs.store.snapshots.create(name)).root
+        root = self.filesystem(self.fs.store.snapshots.create(name)).root
         self.touch_modified()
         return root
 
@@ -71,7 +72,7 @@ class SnapshotsDirectory(Inode):
         snapshot = self.fs.store.snapshots.find(name)
         fs = self._open.get(snapshot.number)
         if fs is not None:
-            if any(inode.open_count for inode in list(fs.inodes.values())):
+            if fs.medium is not None or any(inode.open_count for inode in list(fs.inodes.values())):
                 raise KernelError(Errno.EBUSY)
             fs.unmount()
         self.fs.store.snapshots.delete(name)
@@ -81,10 +82,11 @@ class SnapshotsDirectory(Inode):
         self.touch_modified()
 
     def close(self) -> None:
-        """The volume is being unmounted: let go of pages of snapshots' files."""
-        for fs in self._open.values():
-            fs.unmount()
-        self._open.clear()
+        """The volume is being unmounted: let go of pages of the files of snapshots that are not mounted themselves."""
+        for number, fs in list(self._open.items()):
+            if fs.medium is None:
+                fs.unmount()
+                del self._open[number]
 
     def set_attributes(self, **changes: Any) -> None:
         raise KernelError(Errno.EPERM)

@@ -204,7 +204,7 @@ def test_from_outside(image: MemoryImage, here: Mounted) -> None:
     volume = image_volume(image)
     assert [item.name for item in FORMAT.snapshots(volume)] == [b"s"]
     assert FORMAT.describe(volume)["snapshots"] == "s"
-    filesystem = FORMAT.open(volume, writable=True, page_cache=new_page_cache(), clock=clock, snapshot=b"s")
+    filesystem = FORMAT.open(volume, writable=True, page_cache=new_page_cache(), clock=clock).open_snapshot(b"s")
     looked = Mounted.of(filesystem)
     assert (filesystem.read_only, looked.get(b"/f")) == (True, b"old")
     assert errno_of(lambda: looked.put(b"/f", b"x")) == Errno.EROFS

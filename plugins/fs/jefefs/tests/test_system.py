@@ -55,6 +55,70 @@ def test_snapshots_from_the_command_line(image: Path, tmp_path: Path, disk: Disk
     assert "clean" in disk("fsck", image)
 
 
+def test_a_snapshot_is_read_by_its_name(image: Path, tmp_path: Path, disk: Disk) -> None:
+    (tmp_path / "file").write_bytes(b"first\n")
+    disk("cp", tmp_path / "file", f"{image}:/file")
+    disk("snapshot", "create", image, "monday")
+    disk("rm", image, "/file")
+    assert disk("cat", f"{image}@monday", "/file") == "first\n"
+    assert disk("ls", f"{image}@monday").split() == ["file"]
+    disk("cp", f"{image}@monday:/file", tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == b"first\n"
+    assert "No such file" in disk("ls", f"{image}@tuesday", status=1)
+    assert "can only be read" in disk("rm", f"{image}@monday", "/file", status=1)
+    assert "can only be read" in disk("cp", tmp_path / "file", f"{image}@monday:/file", status=1)
+    for command in ("fsck", "info", "mount-check"):
+        assert "is a snapshot" in disk(command, f"{image}@monday", status=8 if command == "fsck" else 2)
+    assert "clean" in disk("fsck", image)
+
+
+@pytest.mark.peer
+def test_a_snapshot_is_mounted_from_an_image(image: Path, tmp_path: Path, disk: Disk) -> None:
+    """What is written stays in memory, as for any volume."""
+    (tmp_path / "file").write_bytes(b"first ")
+    disk("cp", tmp_path / "file", f"{image}:/file")
+    disk("snapshot", "create", image, "monday")
+    disk("rm", image, "/file")
+    with jefeos.boot(root="/", mounts=[f"{image}@monday:/old"], ram="128M") as system:
+        done = system.run(["/bin/sh", "-c", "cat /old/file; echo more > /old/file; cat /old/file"], timeout=60)
+    assert (done.stdout, done.stderr) == (b"first more\n", b"")
+    assert disk("cat", f"{image}@monday", "/file") == "first "
+
+
+@pytest.mark.peer
+def test_snapshots_are_mounted(image: Path, disk: Disk) -> None:
+    """In a running system, beside the volume that they are of and without it."""
+    script = """
+        exec 2>&1
+        cd /tmp && mkdir old live
+        printf first > /mnt/sda/file && mkdir /mnt/sda/.snapshots/one && printf second > /mnt/sda/file
+        mount -t jefefs -o snapshot=one /dev/sda old && cat old/file; echo
+        echo x > old/file
+        mount -t jefefs -o ro,snapshot=two /dev/sda live
+        rmdir /mnt/sda/.snapshots/one
+        umount /mnt/sda && cat old/file; echo
+        mount -t jefefs /dev/sda live && cat live/file old/file; echo
+        rmdir live/.snapshots/one
+        umount live
+        umount old
+        mount -t jefefs -o ro,snapshot=one /dev/sda old && cat old/file; echo
+        mount -t jefefs -o ro /dev/sda live && cat live/file; echo; umount live
+        umount old && mount -t jefefs /dev/sda live && rmdir live/.snapshots/one && cat live/file; echo
+        ls live/.snapshots; umount live
+    """
+    with jefeos.boot(root="/", disk=[str(image)], ram="128M") as system:
+        done = system.run(["/bin/sh", "-c", script], timeout=100)
+    lines = [line for line in done.stdout.decode().splitlines() if not line.startswith("      ")]
+    told = [line.split(": ")[-1].rstrip(".") if ":" in line else line for line in lines]
+    assert "WARNING" in lines[0].upper() and "read-only" in lines[0]  # mount(8) does without writing
+    assert told[1:3] == ["first", "Read-only file system"], lines
+    assert "snapshot" in lines[3] or "No such file" in lines[3] or "not exist" in lines[3], lines
+    assert told[4:8] == ["Device or resource busy", "first", "secondfirst", "Device or resource busy"], lines
+    assert told[8] == "first", lines
+    assert told[9:] == ["second", "second"], lines
+    assert "clean" in disk("fsck", image)
+
+
 @pytest.mark.peer
 def test_programs_of_the_host_on_it(image: Path, disk: Disk) -> None:
     """In two boots: what the first one wrote the second one finds."""
