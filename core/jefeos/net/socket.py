@@ -34,6 +34,28 @@ class Readiness(IntFlag):
     ERROR = 32
 
 
+class PacketView(NamedTuple):
+    """A packet as a filter sees it. Offsets are from the start of ``whole``, in bytes."""
+
+    whole: bytes | memoryview
+    start: int
+    """Where the part begins that the socket's user reads."""
+    network: int
+    """Of the network header."""
+    link: int
+    """Of the link header; -1 if it is not at hand."""
+    ether_type: int
+    kind: int
+    """Whom it is for, see `Frame.kind`."""
+    interface: int
+    hardware_type: int
+    """ARPHRD_*."""
+
+
+PacketFilter: TypeAlias = Callable[[PacketView], int]
+"""How many bytes of a packet, from `PacketView.start` on, a socket is to have; 0: it is not to have it."""
+
+
 class Datagram(NamedTuple):
     """A message that was received."""
 
@@ -212,6 +234,8 @@ class Frame(NamedTuple):
     kind: int
     """PACKET_HOST 0, BROADCAST 1, MULTICAST 2, OTHERHOST 3, OUTGOING 4."""
     received_ns: int
+    whole_bytes: int
+    """Its length before a filter cut it."""
 
 
 class PacketSocket(Socket):

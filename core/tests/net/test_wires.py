@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import socket
 import struct
@@ -184,6 +185,32 @@ def test_frames_of_a_stream_come_by_turns_and_the_peer_waits() -> None:
         before = len(got)
         await asyncio.sleep(0.01)
         assert len(got) == before < 1100
+        theirs.close()
+
+    asyncio.run(body())
+
+
+def test_datagrams_come_by_turns_and_the_peer_waits() -> None:
+    async def body() -> None:
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        theirs.setblocking(False)
+        port = DatagramPort(ours, loop)
+        got: list[bytes] = []
+        port.receiver = got.append
+        sent = [number.to_bytes(2, "big") * 30 for number in range(1000)]
+        waiting = list(sent)
+        most = seen = 0
+        while len(got) < len(sent):
+            with contextlib.suppress(BlockingIOError):
+                while waiting:
+                    theirs.send(waiting[0])
+                    del waiting[0]
+            await asyncio.sleep(0)
+            most, seen = max(most, len(got) - seen), len(got)
+        assert got == sent
+        assert 0 < most <= 64  # see the test above
+        port.close()
         theirs.close()
 
     asyncio.run(body())

@@ -8,8 +8,8 @@ A stream carries IPv4 without the padding that a card adds up to Ethernet's 60 b
 detect, so no frame is too short for it, and QEMU sends what its virtio cards send as short as it is. Debian
 12's passt even needs it: it drops each frame that is longer than its IPv4 datagram, bare acknowledgments first of all.
 
-From a stream come a few frames each turn of the loop, and the next ones when the kernel had a turn too: else one read
-would overrun a card's ring, where the peer could have been made to wait.
+A few frames come in each turn of the loop, and the next ones when the kernel had a turn too: else one burst would
+overrun a card's ring, where the peer could have been made to wait.
 
 What the peer cannot take at once waits, up to MOST_WAITING_BYTES; beyond that frames are lost and counted, as a card's
 would be on a wire that is too slow. A peer that goes away is a wire that is pulled out: `link_changed(False)`. A length
@@ -32,9 +32,8 @@ LENGTH_BYTES: Final = 4
 MAXIMUM_FRAME_BYTES: Final = 65_550  # a TSO frame with its header, which passt may send
 MOST_WAITING_BYTES: Final = 4 << 20
 _RECEIVE_BYTES: Final = 256 << 10
-_DATAGRAMS_A_TURN: Final = 256
 _FRAMES_A_TURN: Final = 32
-"""Of a stream: half of what a card's driver takes at a time, so that it keeps up."""
+"""Half of what a card's driver takes at a time, so that it keeps up."""
 _IPV4: Final = b"\x08\x00"
 _IPV4_HEADER_BYTES: Final = 20
 _ETHERTYPE: Final = slice(12, 14)
@@ -216,7 +215,7 @@ class DatagramPort(SocketPort):
 
     def _readable(self) -> None:
         assert self._socket is not None
-        for _ in range(_DATAGRAMS_A_TURN):
+        for _ in range(_FRAMES_A_TURN):
             try:
                 frame = self._socket.recv(MAXIMUM_FRAME_BYTES)
             except OSError:

@@ -10,7 +10,7 @@ from jefeos.proc.task import Task
 from jefeos.syscall.declare import syscall
 from jefeos.syscall.types import Flags, UInt, UserPtr
 
-from jefeos_abi_linux.bpf import INSTRUCTION, MAX_INSTRUCTIONS, BpfProgram
+from jefeos_abi_linux.bpf import INSTRUCTION, MAX_INSTRUCTIONS, SeccompProgram
 from jefeos_abi_linux.seccomp import (
     DATA_BYTES,
     MODE_FILTER,
@@ -84,7 +84,7 @@ def set_filter(task: Task, flags: int, address: int) -> int:
         raise KernelError(Errno.EINVAL)
     if not task.process.no_new_privileges and not task.creds.privileged:
         raise KernelError(Errno.EACCES)
-    program = BpfProgram(task.mm.read(instructions, length * INSTRUCTION.size), DATA_BYTES)
+    program = SeccompProgram(task.mm.read(instructions, length * INSTRUCTION.size), DATA_BYTES)
     before = task.screen
     if isinstance(before, Strict):
         raise KernelError(Errno.EINVAL)

@@ -208,7 +208,9 @@ def getsockopt(task: Task, fd: Fd, level: Int, option: Int, value: UserPtr, leng
     room = (task.mm.read_u32(length) ^ 0x8000_0000) - 0x8000_0000
     if room < 0:
         raise KernelError(Errno.EINVAL)
-    data = found.get_option(task, level, option, room)[:room]
+    data = found.answer_option(level, option, lambda: task.mm.read(value, min(room, 4)))
+    if data is None:
+        data = found.get_option(task, level, option, room)[:room]
     task.mm.write(value, data)
     task.mm.write_u32(length, len(data))
     return 0

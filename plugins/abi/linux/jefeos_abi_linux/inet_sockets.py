@@ -16,6 +16,7 @@ from jefeos.net.socket import Datagram, StreamSocket
 
 from jefeos_abi_linux.inet_names import family_in, inet_name, read_inet_name
 from jefeos_abi_linux.inet_options import SOL_IP, SOL_IPV6, get_inet_option, set_inet_option
+from jefeos_abi_linux.socket_filters import FILTER_OPTIONS, set_filter_option
 from jefeos_abi_linux.socket_messages import control_records
 from jefeos_abi_linux.sockets import (
     AF_UNSPEC,
@@ -51,7 +52,6 @@ IP_TTL, IP_TOS, IP_PKTINFO, IP_RECVERR = 2, 1, 8, 11
 IPV6_RECVERR, IPV6_PKTINFO, IPV6_HOPLIMIT, IPV6_TCLASS = 25, 50, 52, 67
 IPV6_2292PKTINFO, IPV6_2292HOPLIMIT = 2, 8
 """As before RFC 3542: BusyBox asks so."""
-SO_TIMESTAMP, SO_TIMESTAMPNS = 29, 35
 
 _HOP_LIMITS: Final = (
     ("ip_recvttl", SOL_IP, IP_TTL), ("ipv6_recvhoplimit", SOL_IPV6, IPV6_HOPLIMIT),
@@ -121,6 +121,9 @@ class InetSocket(NetFile, Socket):
         return inet_name(self.socket.remote, self.family)
 
     def set_option(self, task: Task, level: int, option: int, value: bytes) -> None:
+        if level == SOL_SOCKET and option in FILTER_OPTIONS:
+            set_filter_option(task, self, option, value)
+            return
         set_inet_option(self.socket, level, option, value)
 
     def get_option(self, task: Task, level: int, option: int, room: int) -> bytes:
@@ -201,16 +204,8 @@ class InetDatagram(InetSocket, DatagramFile):
 
     def _controls(self, message: Datagram) -> list[tuple[int, int, bytes]]:
         """Control data for the options that are on."""
-        controls: list[tuple[int, int, bytes]] = []
         on = self._on
-        if on("so_timestamp") or on("so_timestampns"):
-            clock = self.kernel.clock
-            real_ns = clock.realtime_ns() - clock.monotonic_ns() + message.received_ns
-            seconds, rest_ns = divmod(real_ns, 1_000_000_000)
-            if on("so_timestampns"):
-                controls.append((SOL_SOCKET, SO_TIMESTAMPNS, struct.pack("<qq", seconds, rest_ns)))
-            else:
-                controls.append((SOL_SOCKET, SO_TIMESTAMP, struct.pack("<qq", seconds, rest_ns // 1000)))
+        controls = self.stamp_controls(on, message.received_ns)
         if len(message.destination) == 4:
             if on("ip_pktinfo"):
                 info = struct.pack("<I4s4s", message.interface, message.destination, message.destination)

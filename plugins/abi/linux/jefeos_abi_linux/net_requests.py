@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from jefeos.proc.task import Task
 
 SIOCOUTQ, SIOCOUTQNSD = 0x5411, 0x894B
+SIOCGSTAMP, SIOCGSTAMPNS = 0x8906, 0x8907
 SIOCATMARK, SIOCADDRT, SIOCDELRT = 0x8905, 0x890B, 0x890C
 SIOCGIFNAME, SIOCGIFCONF = 0x8910, 0x8912
 SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCGIFADDR, SIOCSIFADDR = 0x8913, 0x8914, 0x8915, 0x8916
@@ -46,6 +47,8 @@ def socket_request(task: Task, file: Socket, request: int, argument: int) -> int
     """The request, or ENOTTY."""
     if request in (SIOCOUTQ, SIOCOUTQNSD):
         return _unsent(task, file, request, argument)
+    if request in (SIOCGSTAMP, SIOCGSTAMPNS):
+        return _stamp(task, file, request, argument)
     stack = task.kernel.net.stack
     if request == SIOCATMARK and isinstance(file, StreamFile):
         task.mm.write_u32(argument, int(file.socket.get_option("siocatmark")))
@@ -71,6 +74,15 @@ def socket_request(task: Task, file: Socket, request: int, argument: int) -> int
         _CHANGES[request](interface, data[NAME_BYTES:])
     else:
         task.mm.write(argument + NAME_BYTES, _QUESTIONS[request](interface))
+    return 0
+
+
+def _stamp(task: Task, file: Socket, request: int, argument: int) -> int:
+    """When the last message had come (socket(7)). ENOENT if there was none."""
+    if file.stamp_ns is None:
+        raise KernelError(Errno.ENOENT)
+    seconds, rest_ns = divmod(file.real_time_ns(file.stamp_ns), 1_000_000_000)
+    task.mm.write(argument, struct.pack("<qq", seconds, rest_ns if request == SIOCGSTAMPNS else rest_ns // 1000))
     return 0
 
 

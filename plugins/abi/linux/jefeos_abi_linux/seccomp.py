@@ -20,7 +20,7 @@ from jefeos.cpu.registers import Reg
 from jefeos.errors import Errno
 from jefeos.proc.signals import Signal, SignalInfo
 
-from jefeos_abi_linux.bpf import BpfProgram
+from jefeos_abi_linux.bpf import SeccompProgram
 
 if TYPE_CHECKING:
     from jefeos.proc.task import Task
@@ -74,7 +74,7 @@ def _strict_call(number: int, task: Task, *arguments: int) -> Any:
 class Filtered:
     """SECCOMP_SET_MODE_FILTER: ``program``, and the filters that were there before it."""
 
-    program: BpfProgram
+    program: SeccompProgram
     before: Filtered | None = None
     mode: int = MODE_FILTER
 

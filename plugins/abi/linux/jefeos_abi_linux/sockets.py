@@ -8,6 +8,7 @@ as bytes too. A method that may have to wait returns a coroutine then, as everyw
 
 from __future__ import annotations
 
+import struct
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -35,6 +36,8 @@ SO_SNDTIMEO: Final = 21
 SO_TYPE: Final = 3
 SO_PROTOCOL: Final = 38
 SO_DOMAIN: Final = 39
+
+SO_TIMESTAMP, SO_TIMESTAMPNS = 29, 35
 
 MSG_OOB: Final = 0x1
 MSG_PEEK: Final = 0x2
@@ -82,6 +85,8 @@ class Socket(File):
     protocol: int = 0
     receive_timeout_ns: int | None = None
     send_timeout_ns: int | None = None
+    stamp_ns: int | None = None
+    """When the last message that was received had come, by the monotonic clock (SIOCGSTAMP)."""
 
     @property
     def messages_are_whole(self) -> bool:
@@ -124,6 +129,10 @@ class Socket(File):
     def get_option(self, task: Task, level: int, option: int, room: int) -> bytes:
         """getsockopt(2); ``room`` is for options whose value depends on it."""
 
+    def answer_option(self, level: int, option: int, asked: Callable[[], bytes]) -> bytes | None:
+        """getsockopt(2) of an option for which the caller's buffer says more of the question; None: it is not one."""
+        return None
+
     @abstractmethod
     def send_message(self, task: Task, data: bytes, name: bytes, control: bytes, flags: int) -> MaybeAwait[int]:
         """send(2), sendto(2), sendmsg(2): ``name`` is empty for the peer. EPIPE's signal is the caller's to send."""
@@ -131,6 +140,22 @@ class Socket(File):
     @abstractmethod
     def receive_message(self, task: Task, count: int, flags: int) -> MaybeAwait[Received]:
         """recv(2), recvfrom(2), recvmsg(2)."""
+
+    def real_time_ns(self, received_ns: int) -> int:
+        """A time of the monotonic clock as one of the calendar."""
+        clock = self.kernel.clock
+        return clock.realtime_ns() - clock.monotonic_ns() + received_ns
+
+    def stamp_controls(self, on: Callable[[str], bool], received_ns: int) -> list[tuple[int, int, bytes]]:
+        """Control data for SO_TIMESTAMP and SO_TIMESTAMPNS, if ``on`` says that they are set."""
+        self.stamp_ns = received_ns
+        nanoseconds = on("so_timestampns")
+        if not nanoseconds and not on("so_timestamp"):
+            return []
+        seconds, rest_ns = divmod(self.real_time_ns(received_ns), 1_000_000_000)
+        if nanoseconds:
+            return [(SOL_SOCKET, SO_TIMESTAMPNS, struct.pack("<qq", seconds, rest_ns))]
+        return [(SOL_SOCKET, SO_TIMESTAMP, struct.pack("<qq", seconds, rest_ns // 1000))]
 
     def common_option(self, option: int) -> bytes | None:
         """The options at SOL_SOCKET that every socket answers alike."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MOST_WAITING: Final = 1000
 MOST_WAITING_BYTES: Final = 1 << 20
 SMALLEST_MTU: Final = 68
+ARPHRD_ETHER, ARPHRD_LOOPBACK = 1, 772
 _PACK: Final = ethernet.HEADER.pack
 _UNPACK: Final = ethernet.HEADER.unpack_from
 
@@ -45,6 +46,7 @@ class InetInterface(Interface):
         self.mtu = device.mtu
         self.statistics = device.statistics
         self.is_loopback = is_loopback
+        self.hardware_type = ARPHRD_LOOPBACK if is_loopback else ARPHRD_ETHER
         self.is_up = False
         self.verifies = Features.RX_CHECKSUM in device.features
         """Whether the device has checked what it delivers."""

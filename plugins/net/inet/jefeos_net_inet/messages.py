@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jefeos.errors import Errno, KernelError
 from jefeos.net.address import AF_INET, AF_INET6, ANY4, ANY6, MAPPED_PREFIX, Address, SocketAddress
-from jefeos.net.socket import Data, Datagram, DatagramSocket, Readiness, SocketError
+from jefeos.net.socket import Data, Datagram, DatagramSocket, PacketFilter, Readiness, SocketError
 
 from jefeos_net_inet.addresses import Kind, is_link_local, is_multicast
+from jefeos_net_inet.filtering import filtered
 from jefeos_net_inet.options import (
     DISCOVER_DO,
     DISCOVER_WANT,
@@ -50,6 +51,10 @@ class MessageSocket(DatagramSocket):
     kind: str
     extra_options: dict[str, Range] = {}
     default_options: dict[str, int] = {}
+    shows_header = False
+    """Whether messages are received with their IP header."""
+    header_bytes = 0
+    """Of the protocol's header, where that is not received."""
 
     def __init__(self, stack: InetStack, family: int, protocol: int) -> None:
         if family not in (AF_INET, AF_INET6):
@@ -82,6 +87,7 @@ class MessageSocket(DatagramSocket):
         self._source: Address = b""
         """The address that `connect` chose."""
         self.dropped = 0
+        self.filter: PacketFilter | None = None
 
     # --- addresses -------------------------------------------------------------------------------------------
 
@@ -299,7 +305,13 @@ class MessageSocket(DatagramSocket):
     # --- receiving -------------------------------------------------------------------------------------------
 
     def enqueue(self, packet: Packet, data: bytes, port: int) -> bool:
-        """A message has come. False: there was no room for it. HOT."""
+        """A message has come. False: there was no room for it, or a filter refused it. HOT."""
+        if self.filter is not None:
+            kept = filtered(self.filter, packet, data, self.header_bytes, whole=self.shows_header)
+            if kept is None:
+                self.dropped += 1
+                return False
+            data = kept
         cost = len(data) + OVERHEAD_BYTES
         if self._queued_bytes + cost > self._receive_limit or self.reading_shut:
             self.dropped += 1
@@ -424,6 +436,8 @@ class MessageSocket(DatagramSocket):
             self._receive_limit = min(max(value, LEAST_RECEIVE_BYTES), MOST_BUFFER_BYTES)
         elif name == "so_sndbuf":
             self._send_limit = min(max(value, LEAST_SEND_BYTES), MOST_BUFFER_BYTES)
+        elif name == "so_attach_filter":
+            self.filter = value
         elif name == "ip_multicast_if":
             self._set_multicast_interface(*value)
         elif name == "ipv6_multicast_if" and self.family == AF_INET6 and value:
@@ -472,6 +486,8 @@ class MessageSocket(DatagramSocket):
             return self._send_limit
         if name == "so_error":
             return self.take_error()
+        if name == "so_attach_filter":
+            return self.filter
         if name in ("ip_mtu", "ipv6_mtu"):
             if self.peer is None:
                 raise KernelError(Errno.ENOTCONN)

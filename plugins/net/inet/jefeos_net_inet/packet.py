@@ -1,9 +1,9 @@
 """Packet sockets (packet(7)): frames as they cross an interface, in both directions.
 
 A raw one sees the link header, a cooked one (SOCK_DGRAM) what is behind it. Frames of 802.1Q are shown with their tag.
-The queue is bounded by SO_RCVBUF. Options: so_rcvbuf, so_sndbuf, so_priority, so_timestamp(ns); packet_statistics
-(read: received and dropped since it was last read); packet_add_membership and packet_drop_membership with
-(interface, type) where 1 is promiscuous and 0, 2, a multicast address or all of them, need nothing more here.
+The queue is bounded by SO_RCVBUF. Options: so_rcvbuf, so_sndbuf, so_attach_filter, so_priority, so_timestamp(ns);
+packet_statistics (read: received and dropped since it was last read); packet_add_membership and packet_drop_membership
+with (interface, type) where 1 is promiscuous and 0, 2, a multicast address or all of them, need nothing more here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jefeos.errors import Errno, KernelError
 from jefeos.net.address import SocketAddress
-from jefeos.net.socket import Data, Frame, PacketSocket, Readiness
+from jefeos.net.socket import Data, Frame, PacketFilter, PacketSocket, PacketView, Readiness
 
 from jefeos_net_inet.addresses import Kind
 from jefeos_net_inet.messages import OVERHEAD_BYTES, nothing
@@ -57,6 +57,7 @@ class InetPacketSocket(PacketSocket):
         self._blocked = False
         self._values = dict.fromkeys(_KEPT, 0)
         self._promiscuous: list[int] = []
+        self._filter: PacketFilter | None = None
         self.is_closed = False
 
     def bind_to(self, ether_type: int, interface: int) -> None:
@@ -74,16 +75,26 @@ class InetPacketSocket(PacketSocket):
             return
         if self.interface not in (0, interface.index):
             return
-        cost = len(frame) + OVERHEAD_BYTES
+        kind_number = OUTGOING if outgoing else int(kind)
+        start = ethernet.HEADER_BYTES if self.cooked else 0
+        whole_bytes = len(frame) - start
+        data = frame[start:]
+        if self._filter is not None:
+            kept_bytes = self._filter(PacketView(
+                frame, start, ethernet.HEADER_BYTES, 0, ether_type, kind_number, interface.index,
+                interface.hardware_type,
+            ))
+            if not kept_bytes:
+                return
+            data = data[:kept_bytes]
+        cost = len(data) + OVERHEAD_BYTES
         if self._queued_bytes + cost > self._limit:
             self.dropped += 1
             return
         self._received += 1
         self._queued_bytes += cost
-        self._queue.append(Frame(
-            frame[ethernet.HEADER_BYTES :] if self.cooked else frame, interface.index, ether_type, frame[6:12],
-            OUTGOING if outgoing else int(kind), self._stack.timers.now_ns(),
-        ))
+        now_ns = self._stack.timers.now_ns()
+        self._queue.append(Frame(data, interface.index, ether_type, frame[6:12], kind_number, now_ns, whole_bytes))
         self._stack.timers.soon(self._tell) if outgoing else self._tell()
 
     def _tell(self) -> None:
@@ -98,8 +109,7 @@ class InetPacketSocket(PacketSocket):
         if peek:
             return self._queue[0]
         frame = self._queue.popleft()
-        length = len(frame.data) + (ethernet.HEADER_BYTES if self.cooked else 0)
-        self._queued_bytes -= length + OVERHEAD_BYTES
+        self._queued_bytes -= len(frame.data) + OVERHEAD_BYTES
         return frame
 
     def send_frame(self, data: Data, interface: int, ether_type: int = 0, destination: bytes = b"") -> int:
@@ -179,6 +189,8 @@ class InetPacketSocket(PacketSocket):
             self._limit = min(max(value, LEAST_RECEIVE_BYTES), MOST_BUFFER_BYTES)
         elif name == "so_sndbuf":
             self._send_limit = min(max(value, LEAST_SEND_BYTES), MOST_BUFFER_BYTES)
+        elif name == "so_attach_filter":
+            self._filter = value
         elif name in self._values:
             self._values[name] = int(value)
         elif name in ("packet_add_membership", "packet_drop_membership"):
@@ -204,6 +216,8 @@ class InetPacketSocket(PacketSocket):
             return self._send_limit
         if name == "so_error":
             return self.take_error()
+        if name == "so_attach_filter":
+            return self._filter
         if name == "packet_statistics":
             counted, self._received, self.dropped = (self._received + self.dropped, self.dropped), 0, 0
             return counted

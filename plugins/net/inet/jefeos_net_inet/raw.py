@@ -42,6 +42,7 @@ class RawSocket(MessageSocket):
 
     def __init__(self, stack: InetStack, family: int, protocol: int) -> None:
         super().__init__(stack, family, protocol)
+        self.shows_header = family == AF_INET
         self.options.values["icmp6_filter"] = bytes(_FILTER6_BYTES)
         if protocol == IPPROTO_RAW:
             self.options.values["ip_hdrincl"] = 1

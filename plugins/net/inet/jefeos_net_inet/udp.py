@@ -34,6 +34,7 @@ class UdpSocket(MessageSocket):
     """A UDP socket."""
 
     kind = "udp"
+    header_bytes = udp.HEADER_BYTES
     extra_options = {"udp_cork": Range(0, 0, 0)}
 
     def __init__(self, stack: InetStack, family: int, layer: Udp) -> None:
