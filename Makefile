@@ -10,7 +10,8 @@ INSTALLED  := $(VENV)/.installed
 PYTEST     := $(BIN)/python -m pytest
 # Installers write bytecode for what they copy, but not for editable packages; starting without takes twice as long.
 COMPILE    := $(BIN)/python -m compileall -q core/jefeos plugins
-# Two workers: most tests wait for one emulated CPU or for a peer.
+# Two workers: most tests wait for one emulated CPU or for a peer. Each begins with half of the tests, in their order, so
+# that what a file makes for its tests is made once.
 WORKERS    ?= 2
 
 .PHONY: help venv boot test test-long fuzz bench scoreboard suites cpython lint format clean
@@ -46,10 +47,10 @@ boot: $(INSTALLED)
 	@$(BIN)/jefeos boot $(ARGS)
 
 test: $(INSTALLED)
-	$(PYTEST) -n $(WORKERS) $(ARGS)
+	$(PYTEST) -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-long: $(INSTALLED)
-	$(PYTEST) -n $(WORKERS) --long $(ARGS)
+	$(PYTEST) -n $(WORKERS) --dist worksteal --long $(ARGS)
 
 fuzz: $(INSTALLED)
 	@$(BIN)/python tests/filesystems/fuzz_volumes.py $(ARGS)

@@ -3,33 +3,93 @@
 * ``@pytest.mark.long`` tests run only with ``--long`` (``make test-long``).
 * ``@pytest.mark.peer`` tests skip where their peer is missing; with ``JEFEOS_REQUIRE_PEERS=1`` that skip is a
   failure, so that a machine which provides the peers cannot lose them unnoticed.
+* A test marked ``realtime``, by hand or by its place in `REALTIME`, that fails gets a second try, which the summary
+  shows as RERUN with what went wrong. Any other test that fails once has failed.
+* A test that is over its time limit and does not hear it (pytest-timeout raises an exception, which an event loop
+  takes for a callback's and logs) ends its worker; the run goes on with a new one.
 * Fixtures ``host_program`` and ``test_data`` find peers and shared files, or skip with the reason.
+
+tests/README.md tells how tests are to wait.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import shutil
 from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent
 ALPINE_ROOT = "alpine-minirootfs-3.20.3-x86_64.tar.gz"
+#: Where tests need a peer in real time: the host's kernel or programs over a wire that loses frames, QEMU, somebody at
+#: a terminal, jobs of the host whose order its scheduler decides. Nothing that could be made to repeat belongs here.
+REALTIME = (
+    "plugins/machines/qemu/tests",
+    "plugins/net/tap/tests",
+    "plugins/shells/jsh/tests/test_interactive.py",
+    "tests/alpine/test_alpine_at_work.py",
+    "tests/boot/test_interactive.py",
+    "tests/debian/test_debian_boot.py",
+    "tests/hardware",
+    "tests/init",
+    "tests/network",
+    "tests/software",
+    "tests/terminal",
+)
+MOST_RERUNS = 10
+"""In one run: more failures are no bad luck."""
+GRACE_S = 30
+_STDERR = pytest.StashKey[int]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also run the tests marked long")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_STDERR] = os.dup(2)  # before pytest captures what tests write there
+    config.option.rerun_show_tracebacks = True
+    config.option.max_suite_reruns = MOST_RERUNS
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    places = [ROOT / place for place in REALTIME]
+    for item in items:
+        if any(item.path.is_relative_to(place) for place in places):
+            item.add_marker("realtime")
+        if item.get_closest_marker("realtime") and config.pluginmanager.hasplugin("rerunfailures"):
+            item.add_marker(pytest.mark.flaky(reruns=1, rerun_except=[r"Timeout \(>"]))
     if config.getoption("--long"):
         return
     long = [item for item in items if item.get_closest_marker("long")]
     if long:
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if item not in long]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    marker = item.get_closest_marker("timeout")
+    limit_s = float(marker.args[0] if marker and marker.args else item.config.getini("timeout") or 0)
+    if limit_s:
+        faulthandler.dump_traceback_later(limit_s + GRACE_S, exit=True, file=item.config.stash[_STDERR])
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown() -> Generator[None, object, object]:
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_handlecrashitem(crashitem: str, sched: Any) -> None:
+    sched.config.failures_db.set_test_reruns(crashitem, 0)  # what hangs or ends Python is no bad luck
 
 
 @pytest.hookimpl(wrapper=True)
