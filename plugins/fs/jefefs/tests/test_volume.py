@@ -245,11 +245,23 @@ def test_an_image_of_another_version_is_refused_in_one_line() -> None:
 # --- loss of power ------------------------------------------------------------------------------------------------
 
 
-def test_loss_of_power_with_large_files() -> None:
-    """Large writes go past the cache's pages."""
-    recording = record(FORMAT, 24 << 20, seed=21, abilities=Abilities(most_bytes=500_000, most_files=20))
+def lose_power_with_large_files(seed: int, points: int) -> None:
+    recording = record(FORMAT, 24 << 20, seed=seed, abilities=Abilities(most_bytes=500_000, most_files=20))
     assert any(entry.data and len(entry.data) >= 128 << 10 for entry in recording.history)
-    check_crashes(FORMAT, recording, 60, promise=Promise.ATOMIC, always_clean=True)
+    outcome = check_crashes(FORMAT, recording, points, seed=seed, promise=Promise.ATOMIC, always_clean=True)
+    assert outcome.points == points
+
+
+def test_loss_of_power_with_large_files() -> None:
+    """Large writes go past the cache's pages, and their units are larger than a block."""
+    lose_power_with_large_files(21, 60)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", range(30, 34))
+def test_loss_of_power_with_large_files_at_length(seed: int) -> None:
+    lose_power_with_large_files(seed, 400)
 
 
 def _free_at_once(space: Space, address: int, count: int) -> None:
