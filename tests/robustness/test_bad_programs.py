@@ -154,7 +154,7 @@ def test_fork_bomb_under_a_process_limit(jefeos_boot: Boot, program: Program) ->
 
 
 def test_fork_bomb_under_the_kernels_own_limit(jefeos_boot: Boot) -> None:
-    system = jefeos_boot(root="/", max_processes=30)
+    system = jefeos_boot(root="/", max_processes=30, virtual_time=True)  # bash waits for 15 s and tries again
     done = system.run(["/bin/bash", "-c", "for i in {1..100}; do sleep 1000 & done"], timeout=200)
     assert b"Resource temporarily unavailable" in done.stderr
     assert system.run(["/bin/echo", "alive"]).stdout == b"alive\n"

@@ -42,7 +42,7 @@ def test_sockets_in_a_long_chain_go_one_after_the_other(jefeos_boot: Callable[..
     program = """if True:
         import socket
         held, _ = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        for _ in range(2000):
+        for _ in range(1200):
             one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
             socket.send_fds(one, [b'x'], [held.fileno()])
             one.close()

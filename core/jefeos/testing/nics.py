@@ -19,17 +19,18 @@ import asyncio
 import random
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from attrs import define, field
 
 from jefeos.bus.driver import DeviceManager, Driver
 from jefeos.bus.machine import Machine
+from jefeos.bus.simulated import DeviceModel
 from jefeos.net.checksum import checksum, ones_sum
 from jefeos.net.device import ETHERNET_HEADER_BYTES, Features, NetDevice, Offload
 from jefeos.net.wire import Port
 from jefeos.net.wires.lan import Lan, LanPort
-from jefeos.testing.machines import start
+from jefeos.testing.machines import bare_machine, start
 
 MAC: Final = bytes.fromhex("525400123456")
 PEER_MAC: Final = bytes.fromhex("525400abcdef")
@@ -39,6 +40,9 @@ MINIMUM, MAXIMUM = 60, 1514
 PATIENCE_S: Final = 60.0
 _IP_BYTES, _TCP_BYTES = 20, 20
 _HEADERS: Final = ETHERNET_HEADER_BYTES + _IP_BYTES + _TCP_BYTES
+
+M = TypeVar("M", bound=DeviceModel)
+N = TypeVar("N", bound=NetDevice)
 
 
 @define
@@ -115,6 +119,29 @@ def run_with_card(
             machine.stop()
 
     asyncio.run(body())
+
+
+def run_with_model(
+    make_model: Callable[[bytes, Port], M],
+    driver: Driver,
+    kind: type[N],
+    test: Callable[[NicRig, M, N], Awaitable[None]],
+) -> None:
+    """`run_with_card` on the simulated machine; ``test`` also gets the model of the card, and the nic as a ``kind``."""
+    models: list[M] = []
+
+    def make_machine(mac: bytes, port: Port) -> Machine:
+        models.append(make_model(mac, port))
+        machine = bare_machine()
+        machine.add(models[0])
+        return machine
+
+    async def body(rig: NicRig) -> None:
+        nic = rig.nic
+        assert isinstance(nic, kind)
+        await test(rig, models[0], nic)
+
+    run_with_card(make_machine, [driver], body)
 
 
 class NetDriverConformance:

@@ -34,6 +34,11 @@ pytest.register_assert_rewrite(
 )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """The suites for plugins mark what takes many seconds: leave it out with ``-m 'not long'``."""
+    config.addinivalue_line("markers", "long: takes many seconds")
+
+
 @pytest.fixture
 def jefeos_boot() -> Iterator[Callable[..., System]]:
     """``jefeos_boot(**options) -> System``; see the module."""

@@ -23,7 +23,7 @@ def test_a_new_package_passes_its_tests_at_once(kind: str, tmp_path: Path, capsy
     offline = ["--no-build-isolation", "--no-index", "--target", str(site)]
     subprocess.run([*pip, *offline, str(folder)], timeout=100, check=True)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--strict-markers", "-m", "not long", "tests"],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(site)},
         capture_output=True,

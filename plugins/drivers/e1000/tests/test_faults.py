@@ -7,14 +7,12 @@ import random
 from collections.abc import Awaitable, Callable
 
 import pytest
-from jefeos.bus.machine import Machine
 from jefeos.bus.pci import ConfigRegister, Status
 from jefeos.bus.simulated import SimulatedMachine
 from jefeos.errors import Errno, KernelError
-from jefeos.net.wire import Port
 from jefeos.net.wires.lan import Lan
 from jefeos.testing.machines import bare_machine, start
-from jefeos.testing.nics import MAC, PEER_MAC, NicRig, frame_to, run_with_card
+from jefeos.testing.nics import MAC, PEER_MAC, NicRig, frame_to, run_with_model
 from jefeos_driver_e1000 import registers as r
 from jefeos_driver_e1000.driver import E1000, E1000Driver
 from jefeos_driver_e1000.model import E1000Model
@@ -23,24 +21,7 @@ GENERATOR = random.Random(1)
 
 
 def run(test: Callable[[NicRig, E1000Model, E1000], Awaitable[None]]) -> None:
-    models: list[E1000Model] = []
-
-    def make_machine(mac: bytes, port: Port) -> Machine:
-        models.append(E1000Model(mac, port))
-        machine = bare_machine()
-        machine.add(models[0])
-        return machine
-
-    async def body(rig: NicRig) -> None:
-        nic = rig.nic
-        assert isinstance(nic, E1000)
-        await test(rig, models[0], nic)
-
-    run_with_card(make_machine, [E1000Driver()], body)
-
-
-async def is_offline(rig: NicRig) -> bool:
-    return await rig.until(lambda: bool(rig.manager.offline), 2)
+    run_with_model(E1000Model, E1000Driver(), E1000, test)
 
 
 def test_surprise_removal(caplog: pytest.LogCaptureFixture) -> None:
@@ -48,7 +29,7 @@ def test_surprise_removal(caplog: pytest.LogCaptureFixture) -> None:
         assert isinstance(rig.machine, SimulatedMachine)
         rig.machine.unplug(rig.machine.devices[0].location)
         rig.machine.interrupts.raise_line(model.line, "the slot")  # a real slot may do this as the card goes
-        assert await is_offline(rig)
+        assert await rig.until(lambda: bool(rig.manager.offline))
         assert not rig.manager.published and not rig.machine.dma.block_count
         with pytest.raises(KernelError) as failure:
             nic.transmit(frame_to(PEER_MAC, 60, GENERATOR, MAC))
@@ -116,7 +97,7 @@ def test_wrong_bits_in_descriptors_and_registers(seed: int) -> None:
         rig.listen()
         good = frame_to(MAC, 100, generator)
         rig.peer.send(good)
-        assert await rig.until(lambda: good in rig.received, 5)
+        assert await rig.until(lambda: good in rig.received)
 
     run(test)
 

@@ -7,12 +7,9 @@ import random
 from collections.abc import Awaitable, Callable
 
 import pytest
-from jefeos.bus.machine import Machine
 from jefeos.bus.simulated import SimulatedMachine
 from jefeos.errors import Errno, KernelError
-from jefeos.net.wire import Port
-from jefeos.testing.machines import bare_machine
-from jefeos.testing.nics import MAC, PEER_MAC, NicRig, frame_to, run_with_card
+from jefeos.testing.nics import MAC, PEER_MAC, NicRig, frame_to, run_with_model
 from jefeos_driver_tulip import registers as r
 from jefeos_driver_tulip.driver import Tulip, TulipDriver
 from jefeos_driver_tulip.model import TulipModel
@@ -20,24 +17,10 @@ from jefeos_driver_tulip.model import TulipModel
 GENERATOR = random.Random(1)
 
 
-Test = Callable[[NicRig, TulipModel, Tulip], Awaitable[None]]
-
-
-def run(test: Test, model_type: type[TulipModel] = TulipModel) -> None:
-    models: list[TulipModel] = []
-
-    def make_machine(mac: bytes, port: Port) -> Machine:
-        models.append(model_type(mac, port))
-        machine = bare_machine()
-        machine.add(models[0])
-        return machine
-
-    async def body(rig: NicRig) -> None:
-        nic = rig.nic
-        assert isinstance(nic, Tulip)
-        await test(rig, models[0], nic)
-
-    run_with_card(make_machine, [TulipDriver()], body)
+def run(
+    test: Callable[[NicRig, TulipModel, Tulip], Awaitable[None]], model_type: type[TulipModel] = TulipModel
+) -> None:
+    run_with_model(model_type, TulipDriver(), Tulip, test)
 
 
 def test_surprise_removal(caplog: pytest.LogCaptureFixture) -> None:
@@ -45,7 +28,7 @@ def test_surprise_removal(caplog: pytest.LogCaptureFixture) -> None:
         assert isinstance(rig.machine, SimulatedMachine)
         rig.machine.unplug(rig.machine.devices[0].location)
         rig.machine.interrupts.raise_line(model.line, "the slot")
-        assert await rig.until(lambda: bool(rig.manager.offline), 2)
+        assert await rig.until(lambda: bool(rig.manager.offline))
         assert not rig.manager.published and not rig.machine.dma.block_count
         with pytest.raises(KernelError) as failure:
             nic.transmit(frame_to(PEER_MAC, 60, GENERATOR, MAC))
@@ -62,13 +45,13 @@ def test_a_descriptor_list_to_nowhere_is_a_bus_error(caplog: pytest.LogCaptureFi
         below = bytes(rig.machine.ram[: rig.machine.dma.base])
         nic.registers.write32(r.Csr.RECEIVE_LIST, 0xFFFF_FF00)
         rig.peer.send(frame_to(MAC, 100, GENERATOR))
-        assert await rig.until(lambda: bool(rig.manager.offline), 2)
+        assert await rig.until(lambda: bool(rig.manager.offline))
         assert bytes(rig.machine.ram[: rig.machine.dma.base]) == below
         assert rig.manager.bind(rig.machine.devices[0])  # a reset brings it back
         rig.listen()
         good = frame_to(MAC, 100, GENERATOR)
         rig.peer.send(good)
-        assert await rig.until(lambda: rig.received == [good], 5)
+        assert await rig.until(lambda: rig.received == [good])
 
     run(test)
     assert "bus error" in caplog.text
@@ -115,7 +98,7 @@ def test_wrong_bits_in_descriptors_and_registers(seed: int) -> None:
         rig.listen()
         good = frame_to(MAC, 100, generator)
         rig.peer.send(good)
-        assert await rig.until(lambda: good in rig.received, 5)
+        assert await rig.until(lambda: good in rig.received)
 
     run(test)
 
