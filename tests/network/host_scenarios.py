@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from jefeos.errors import Errno, KernelError
 from jefeos.net.address import AF_INET, AF_INET6, ANY4, ANY6, SocketAddress, parse_address
-from jefeos.net.stack import NetworkStack, Route
+from jefeos.net.stack import NetworkStack, Route, RouterAdvertisement
 from jefeos.net.wiredevice import WireDevice
 from jefeos.net.wires.lan import Lan
 from jefeos.sched.clock import RealClock
@@ -395,6 +395,29 @@ async def routers_advertise(world: World) -> None:
         )
 
 
+async def we_advertise(world: World) -> None:
+    """The host's kernel takes us for its router: an address, a default route; and both end as we say."""
+    await world.run("sysctl", "-qw", f"net.ipv6.conf.{TAP}.accept_ra=1", f"net.ipv6.conf.{TAP}.router_solicitations=3")
+    world.interface.add_address(parse_address("fd00:99::1"), 64)
+    world.stack.advertise(world.interface.index, lambda: RouterAdvertisement(parse_address("fd00:99::")))
+    for up in ("down", "up"):  # it asks for routers when it comes up
+        await world.run("ip", "link", "set", TAP, up)
+
+    async def until_told(*command: str, shows: str, there: bool = True) -> None:
+        end = world.loop.time() + PATIENCE_S
+        while (shows in (output := await world.run(*command))) != there:
+            assert world.loop.time() < end, output
+            await asyncio.sleep(0.05)
+
+    ours = next(one.address for one in world.interface.addresses if one.address[:2] == b"\xfe\x80")
+    default = f"default via {socket.inet_ntop(socket.AF_INET6, ours)} proto ra"
+    await until_told("ip", "-6", "-o", "addr", "show", "dev", TAP, "-tentative", shows="fd00:99::")
+    await until_told("ip", "-6", "route", "show", "dev", TAP, shows=default)
+    assert "1 received" in await world.run("ping", "-n", "-c", "1", "-W", "30", "-I", TAP, "fd00:99::1")
+    world.stack.advertise(world.interface.index, None)
+    await until_told("ip", "-6", "route", "show", "dev", TAP, shows=default, there=False)
+
+
 async def streams_both_ways(world: World) -> None:
     """A megabyte each way over TCP, both families, so that the layers below are seen to carry it."""
     payload = bytes(range(256)) * 4096
@@ -442,6 +465,7 @@ SCENARIOS: dict[str, Callable[[World], Awaitable[None]]] = {
         the_path_is_narrow,
         who_has_what,
         routers_advertise,
+        we_advertise,
         streams_both_ways,
     )
 }

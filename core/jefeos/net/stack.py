@@ -141,6 +141,22 @@ class Route:
     """0: the interface's."""
 
 
+@frozen
+class RouterAdvertisement:
+    """What a router of a link tells its hosts (RFC 4861, section 4.2)."""
+
+    prefix: Address
+    """A network whose addresses the hosts may give themselves."""
+    prefix_length: int = 64
+    router_lifetime_s: int = 1800
+    """How long it is a default router; 0: it is none."""
+    valid_s: int = 86_400
+    preferred_s: int = 14_400
+    """Of the addresses."""
+    name_servers: tuple[Address, ...] = ()
+    """For as long as the addresses are preferred (RFC 8106)."""
+
+
 class NeighbourState(IntEnum):
     """Linux's NUD_* (RFC 4861, section 7.3.2, and the same for ARP)."""
 
@@ -336,6 +352,11 @@ class NetworkStack(ABC):
     @abstractmethod
     def intercept(self, interface: int, interceptor: Interceptor | None) -> None:
         """Give what arrives there for foreign addresses to ``interceptor``; None ends it."""
+
+    @abstractmethod
+    def advertise(self, interface: int, make: Callable[[], RouterAdvertisement | None] | None) -> None:
+        """Be an IPv6 router to the hosts of a link: tell them what ``make`` gives whenever it is time, and when they
+        ask. None from it: nothing now. ``make`` None ends it."""
 
     @abstractmethod
     def send_as(self, source: SocketAddress, destination: SocketAddress, data: Data) -> None:

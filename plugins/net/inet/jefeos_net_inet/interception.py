@@ -13,9 +13,11 @@ from jefeos.net.address import Address, SocketAddress
 from jefeos.net.stack import Interceptor
 
 from jefeos_net_inet import icmp4
+from jefeos_net_inet.addresses import is_link_local
 from jefeos_net_inet.packets import Packet
 from jefeos_net_inet.wire import icmp, icmpv6, udp
 from jefeos_net_inet.wire.icmp import Unreachable
+from jefeos_net_inet.wire.ndp import solicited_group
 
 if TYPE_CHECKING:
     from jefeos_net_inet.interfaces import InetInterface
@@ -31,12 +33,21 @@ class Interception:
         self._stack = stack
         self.active: dict[int, Interceptor] = {}
 
-    def set(self, interface: int, interceptor: Interceptor | None) -> None:
+    def set(self, interface: InetInterface, interceptor: Interceptor | None) -> None:
         """See `NetworkStack.intercept`."""
-        if interceptor is None:
-            self.active.pop(interface, None)
-        else:
-            self.active[interface] = interceptor
+        before = self.active.pop(interface.index, None)
+        if before is not None:
+            for group in self._solicited_groups(before):
+                self._stack.leave(interface, group)
+        if interceptor is not None:
+            self.active[interface.index] = interceptor
+            for group in self._solicited_groups(interceptor):
+                self._stack.join(interface, group)
+
+    @staticmethod
+    def _solicited_groups(interceptor: Interceptor) -> list[Address]:
+        """The groups to which questions for its IPv6 addresses go."""
+        return [solicited_group(address) for address in sorted(interceptor.proxied) if len(address) == 16]
 
     def wants(self, interface: InetInterface) -> bool:
         """Whether foreign packets of the interface are taken."""
@@ -55,6 +66,8 @@ class Interception:
             return
         if packet.hop_limit <= 1:
             (self._stack.icmp4 if is_v4 else self._stack.icmp6).time_exceeded(packet, 0)
+        elif not is_v4 and (is_link_local(packet.source) or is_link_local(packet.destination)):
+            self._stack.icmp6.unreachable(packet, icmpv6.Unreachable.BEYOND_SCOPE)
         elif packet.protocol == TCP:
             self._stack.tcp.intercepted(packet, interceptor)
         elif packet.protocol == udp.PROTOCOL:

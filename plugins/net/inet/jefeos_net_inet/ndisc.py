@@ -78,12 +78,14 @@ class Discovery:
             if is_probe:  # somebody else wants it, too (5.4.3): neither gets it
                 self._is_duplicate(detection)
             return
-        if self._stack.addresses.kind6(asked.target, interface) is not Kind.HOST:
+        is_ours = self._stack.addresses.kind6(asked.target, interface) is Kind.HOST
+        if not is_ours and not self._stack.interception.proxies(interface, asked.target):
             return
         if asked.mac:
             self.cache.heard(source, interface, asked.mac, create=True)
         flags = AdvertisementFlag.OVERRIDE
-        if number(self._stack.settings, "net.ipv6.conf.all.forwarding"):
+        is_router = number(self._stack.settings, "net.ipv6.conf.all.forwarding")
+        if is_ours and (is_router or self._stack.advertising.is_router(interface)):
             flags |= AdvertisementFlag.ROUTER
         if not is_probe:
             flags |= AdvertisementFlag.SOLICITED

@@ -22,11 +22,13 @@ from jefeos.net.socket import Data, DatagramSocket, PacketSocket, StreamSocket
 from jefeos.net.stack import (
     Change,
     Interceptor,
+    RouterAdvertisement,
     SocketInfo,
 )
 
 from jefeos_net_inet import icmp4
 from jefeos_net_inet.addresses import AddressBook
+from jefeos_net_inet.advertising import Advertising
 from jefeos_net_inet.arp import Arp
 from jefeos_net_inet.counters import new_counters
 from jefeos_net_inet.groups import Groups
@@ -87,6 +89,7 @@ class InetStack(Tables):
         self.discovery = Discovery(self)
         self.ipv6 = Ipv6(self, self.discovery.cache)
         self.slaac = Slaac(self)
+        self.advertising = Advertising(self)
         self.groups = Groups(self)
         self.udp = Udp(self)
         self.udplite = UdpLite(self)
@@ -256,7 +259,10 @@ class InetStack(Tables):
         return {**counted, **self.tcp.layer.statistics()}
 
     def intercept(self, interface: int, interceptor: Interceptor | None) -> None:
-        self.interception.set(self.interface(interface).index, interceptor)
+        self.interception.set(self.interface(interface), interceptor)
+
+    def advertise(self, interface: int, make: Callable[[], RouterAdvertisement | None] | None) -> None:
+        self.advertising.set(self.interface(interface), make)
 
     def send_as(self, source: SocketAddress, destination: SocketAddress, data: Data) -> None:
         ip = self.ip(destination.address)
@@ -278,7 +284,8 @@ class InetStack(Tables):
         for socket in list(self._open):
             socket.close()
         for part in (
-            self.tcp, self.groups, self.slaac, self.discovery, self.ipv4, self.ipv6, self.arp, self.addresses
+            self.tcp, self.groups, self.advertising, self.slaac, self.discovery, self.ipv4, self.ipv6, self.arp,
+            self.addresses,
         ):
             part.close()
         for interface in self.interface_list:

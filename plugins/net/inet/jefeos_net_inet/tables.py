@@ -34,6 +34,7 @@ from jefeos_net_inet.settings import Settings
 from jefeos_net_inet.vlan import FIRST, LAST, VlanDevice, Vlans
 
 if TYPE_CHECKING:
+    from jefeos_net_inet.advertising import Advertising
     from jefeos_net_inet.arp import Arp
     from jefeos_net_inet.groups import Groups
     from jefeos_net_inet.interception import Interception
@@ -55,6 +56,7 @@ class Tables(NetworkStack):
     slaac: Slaac
     groups: Groups
     interception: Interception
+    advertising: Advertising
     taps: list[InetPacketSocket]
 
     def __init__(self, settings: Settings) -> None:
@@ -130,7 +132,8 @@ class Tables(NetworkStack):
             self.remove_address(interface, entry.address)
         interface.detach()
         self.interface_list.remove(interface)
-        self.interception.set(interface.index, None)
+        self.interception.set(interface, None)
+        self.advertising.forget(interface)
         self.forget_paths()
         self._tell(Change.INTERFACE, interface.index, interface, gone=True)
 

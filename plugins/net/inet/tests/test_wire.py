@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from jefeos.errors import CorruptError
-from jefeos.net.address import parse_address
+from jefeos.net.address import ANY6, parse_address
+from jefeos.net.stack import RouterAdvertisement
 from jefeos_net_inet.wire import arp, ethernet, icmp, icmpv6, igmp, ipv4, ipv6, ndp, udp
 from scapy.layers import inet, inet6, l2
 from scapy.packet import Raw
@@ -188,6 +189,26 @@ def test_icmpv6_and_neighbour_discovery() -> None:
     router = ndp.parse_router(icmpv6.parse(memoryview(advertised), A6, B6))
     assert router[:7] == (63, 0x80, 1800, 30_000, 1000, MAC, 1400)
     assert router.prefixes == (ndp.Prefix(64, 0xC0, 100, 50, parse_address("fd00:1::")),)
+    solicited = icmp6(inet6.ICMPv6ND_RS() / inet6.ICMPv6NDOptSrcLLAddr(lladdr=MAC_TEXT))
+    asked = icmpv6.parse(memoryview(solicited), A6, B6)
+    assert ndp.parse_router_solicitation(asked, A6) == MAC
+    for wrong, source in ((asked, ANY6), (asked._replace(code=1), A6), (asked._replace(data=asked.data[:7]), A6)):
+        with pytest.raises(CorruptError):
+            ndp.parse_router_solicitation(wrong, source)
+    servers = ("fd00:1::3", "fd00:1::4")
+    same(
+        ndp.router_advertisement(
+            RouterAdvertisement(
+                parse_address("fd00:1::"), router_lifetime_s=1800, valid_s=100, preferred_s=50,
+                name_servers=tuple(parse_address(server) for server in servers),
+            ),
+            MAC,
+        ),
+        inet6.ICMPv6ND_RA(chlim=0, routerlifetime=1800, prf=0)
+        / inet6.ICMPv6NDOptSrcLLAddr(lladdr=MAC_TEXT)
+        / inet6.ICMPv6NDOptPrefixInfo(prefix="fd00:1::", prefixlen=64, validlifetime=100, preferredlifetime=50)
+        / inet6.ICMPv6NDOptRDNSS(dns=list(servers), lifetime=50),
+    )
 
 
 def test_igmp_and_mld() -> None:

@@ -1,8 +1,8 @@
 """UDP and ICMP echo through the gateway.
 
-A guest's UDP port gets one socket of the host, for all its destinations; what comes back is let in only from where the
-guest has written to (RFC 4787: endpoint-independent mapping, address- and port-dependent filtering). Messages to the
-name server's address go to the host's own one. Mappings end after a minute without traffic, and their
+A guest's UDP port gets one socket of the host for all its destinations of a family; what comes back is let in only
+from where the guest has written to (RFC 4787: endpoint-independent mapping, address- and port-dependent filtering).
+Messages to the name server's address go to the host's own one. Mappings end after a minute without traffic, and their
 number is bounded: the one that was quiet for longest goes first.
 
 Echo requests go out by the host's ping sockets, which most Linux hosts give everybody (net.ipv4.ping_group_range); on
@@ -22,7 +22,7 @@ from jefeos.errors import KernelError
 from jefeos.net.address import SocketAddress
 from jefeos.net.checksum import checksum
 
-from jefeos_net_user.policy import NAME_SERVER, Policy, host_name_servers
+from jefeos_net_user.policy import NAME_SERVER, NAME_SERVER6, Policy, family_of_text, host_name_servers
 
 if TYPE_CHECKING:
     from jefeos.net.stack import NetworkStack
@@ -36,6 +36,7 @@ DNS_PORT: Final = 53
 MOST_BYTES: Final = 65_535
 TURNS: Final = 64
 ECHO_REQUEST, ECHO_REPLY = 8, 0
+ECHO_REQUEST6, ECHO_REPLY6 = 128, 129
 _ECHO: Final = struct.Struct(">BBHHH")
 
 
@@ -69,7 +70,8 @@ class Datagrams:
         self._loop = loop
         self._policy = policy
         self._log = log
-        self._mappings: OrderedDict[SocketAddress, Mapping] = OrderedDict()
+        self._mappings: OrderedDict[tuple[SocketAddress, int], Mapping] = OrderedDict()
+        """By the guest's end and the family of the host's socket."""
         self._pings: OrderedDict[tuple[bytes, bytes, int], Ping] = OrderedDict()
         self._told: set[str] = set()
         self._timer = loop.call_later(SWEEP_S, self._sweep)
@@ -81,21 +83,22 @@ class Datagrams:
         target = self._target(destination)
         if target is None:
             return
-        mapping = self._mappings.get(source)
+        key = (source, family_of_text(target[0]))
+        mapping = self._mappings.get(key)
         try:
             if mapping is None:
-                mapping = self._map(source)
+                mapping = self._map(key)
             if len(mapping.peers) >= MOST_PEERS and target not in mapping.peers:
                 del mapping.peers[next(iter(mapping.peers))]
             mapping.peers[target] = destination
             mapping.used_s = self._loop.time()
-            self._mappings.move_to_end(source)
+            self._mappings.move_to_end(key)
             mapping.host.sendto(data, target)
         except OSError as error:
             self._log.debug("gateway: a message to %s is lost: %s", destination, error)
 
     def _target(self, destination: SocketAddress) -> tuple[str, int] | None:
-        if destination.address == NAME_SERVER:
+        if destination.address in (NAME_SERVER, NAME_SERVER6):
             return self.name_server() if destination.port == DNS_PORT else None
         address = self._policy.target(destination.address)
         return (address, destination.port) if address is not None else None
@@ -108,12 +111,13 @@ class Datagrams:
             return None
         return servers[0], DNS_PORT
 
-    def _map(self, source: SocketAddress) -> Mapping:
+    def _map(self, key: tuple[SocketAddress, int]) -> Mapping:
         while len(self._mappings) >= MOST_MAPPINGS:
             self._unmap(next(iter(self._mappings)))
-        host = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        source, family = key
+        host = socket.socket(family, socket.SOCK_DGRAM)
         host.setblocking(False)
-        mapping = self._mappings[source] = Mapping(source, host, self._loop.time())
+        mapping = self._mappings[key] = Mapping(source, host, self._loop.time())
         self._loop.add_reader(host, self._answered, mapping)
         return mapping
 
@@ -125,7 +129,7 @@ class Datagrams:
                 return
             except OSError:  # an ICMP error: UDP promises nothing
                 continue
-            origin = mapping.peers.get(peer)
+            origin = mapping.peers.get(peer[:2])
             if origin is None:
                 continue  # somebody the guest has not written to
             mapping.used_s = self._loop.time()
@@ -134,8 +138,8 @@ class Datagrams:
             except KernelError:  # no way to the guest now
                 return
 
-    def _unmap(self, source: SocketAddress) -> None:
-        host = self._mappings.pop(source).host
+    def _unmap(self, key: tuple[SocketAddress, int]) -> None:
+        host = self._mappings.pop(key).host
         self._loop.remove_reader(host)
         host.close()
 
@@ -151,17 +155,23 @@ class Datagrams:
         try:
             if ping is None:
                 ping = self._open_ping(key)
-            head = _ECHO.pack(ECHO_REQUEST, 0, 0, identifier, sequence)
-            total = checksum(head + data)
             ping.used_s = self._loop.time()
-            ping.host.sendto(_ECHO.pack(ECHO_REQUEST, 0, total, identifier, sequence) + data, (address, 0))
+            if len(destination) == 16:  # the host fills in identifier and sum
+                message = _ECHO.pack(ECHO_REQUEST6, 0, 0, identifier, sequence) + data
+            else:
+                total = checksum(_ECHO.pack(ECHO_REQUEST, 0, 0, identifier, sequence) + data)
+                message = _ECHO.pack(ECHO_REQUEST, 0, total, identifier, sequence) + data
+            ping.host.sendto(message, (address, 0))
         except OSError as error:
             self._tell_once(f"gateway: echo requests are lost: {error.strerror or error} (net.ipv4.ping_group_range?)")
 
     def _open_ping(self, key: tuple[bytes, bytes, int]) -> Ping:
         while len(self._pings) >= MOST_MAPPINGS:
             self._close_ping(next(iter(self._pings)))
-        host = socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP)
+        if len(key[1]) == 16:
+            host = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM, socket.IPPROTO_ICMPV6)
+        else:
+            host = socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP)
         host.setblocking(False)
         ping = self._pings[key] = Ping(host, self._loop.time(), *key)
         self._loop.add_reader(host, self._echoed, ping)
@@ -175,7 +185,7 @@ class Datagrams:
                 return
             except OSError:
                 continue
-            if len(data) < _ECHO.size or data[0] != ECHO_REPLY:
+            if len(data) < _ECHO.size or data[0] not in (ECHO_REPLY, ECHO_REPLY6):
                 continue
             sequence = _ECHO.unpack_from(data)[4]
             try:
@@ -194,8 +204,8 @@ class Datagrams:
 
     def _sweep(self) -> None:
         limit_s = self._loop.time() - IDLE_S
-        for source in [source for source, mapping in self._mappings.items() if mapping.used_s < limit_s]:
-            self._unmap(source)
+        for guest in [guest for guest, mapping in self._mappings.items() if mapping.used_s < limit_s]:
+            self._unmap(guest)
         for key in [key for key, ping in self._pings.items() if ping.used_s < limit_s]:
             self._close_ping(key)
         self._timer = self._loop.call_later(SWEEP_S, self._sweep)
@@ -203,8 +213,8 @@ class Datagrams:
     def close(self) -> None:
         """Let go of every socket."""
         self._timer.cancel()
-        for source in list(self._mappings):
-            self._unmap(source)
+        for guest in list(self._mappings):
+            self._unmap(guest)
         for key in list(self._pings):
             self._close_ping(key)
 

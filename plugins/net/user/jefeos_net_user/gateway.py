@@ -5,7 +5,11 @@
 
 To the guests it looks as QEMU's user network does: 10.0.2.15 and on for them, the host at 10.0.2.2, a name server at
 10.0.2.3. Both are no addresses of the stack but intercepted like everything else; it only answers ARP for them. No
-privilege is needed: outward there are ordinary sockets of the host. Outward means IPv4.
+privilege is needed: outward there are ordinary sockets of the host.
+
+IPv6: the gateway advertises a network of its own (policy.py says which), with the host at ::2 of it and a name server
+at ::3, if there is anything to reach: the world, or this machine where the policy opens it. It calls itself a default
+router only while the host has a way out by IPv6.
 
 What may be reached is `Policy`'s to say; what may not is refused at once (TCP) or lost (UDP, echo).
 """
@@ -18,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jefeos.errors import ConfigError, Errno, KernelError
 from jefeos.net.address import SocketAddress, address_text
 from jefeos.net.services import DhcpServer, DhcpServerConfig
-from jefeos.net.stack import Interceptor, NetworkStack, PendingStream
+from jefeos.net.stack import Interceptor, NetworkStack, PendingStream, RouterAdvertisement
 from jefeos.net.wiredevice import WireDevice
 from jefeos.net.wires.lan import Lan, LanPort
 
@@ -26,11 +30,15 @@ from jefeos_net_user.datagrams import DNS_PORT, Datagrams
 from jefeos_net_user.forwards import DatagramForward, StreamForward, listen_on_host
 from jefeos_net_user.policy import (
     FIRST_GUEST,
-    HOST_ALIAS,
     LAST_GUEST,
     NAME_SERVER,
+    NAME_SERVER6,
+    NETWORK6,
     PREFIX_LENGTH,
+    PREFIX_LENGTH6,
+    PROXIED,
     ROUTER,
+    ROUTER6,
     Policy,
 )
 from jefeos_net_user.streams import Outgoing, Splice
@@ -42,6 +50,7 @@ if TYPE_CHECKING:
 GATEWAY_MAC: Final = bytes.fromhex("525501000202")
 MOST_STREAMS: Final = 4096
 DOMAIN: Final = "lan"
+ROUTER_LIFETIME_S: Final = 1800
 
 
 def open_gateway(rest: str, context: WireContext) -> UserPort:
@@ -75,7 +84,7 @@ class UserPort(LanPort):
 class Gateway(Interceptor):
     """See the module's text."""
 
-    proxied = frozenset((HOST_ALIAS, NAME_SERVER))
+    proxied = PROXIED
 
     def __init__(self, policy: Policy, context: WireContext, hosts: list[socket.socket]) -> None:
         loop, clock, log = context.loop, context.clock, context.log
@@ -93,9 +102,13 @@ class Gateway(Interceptor):
         self.port = UserPort(lan, self)
         lan.ports.append(self.port)
         self.interface = stack.add_device(WireDevice(lan.port(), GATEWAY_MAC))
+        stack.settings["net.ipv6.conf.all.dad_transmits"] = 0  # nobody else has these addresses
+        stack.settings["net.ipv6.conf.all.accept_ra"] = 0
         self.interface.add_address(ROUTER, PREFIX_LENGTH)
+        self.interface.add_address(ROUTER6, PREFIX_LENGTH6)
         self.interface.set_up(True)
         stack.intercept(self.interface.index, self)
+        stack.advertise(self.interface.index, self._advertisement)
         self._datagrams = Datagrams(stack, loop, policy, log)
         config = DhcpServerConfig(
             FIRST_GUEST, LAST_GUEST, PREFIX_LENGTH, b"" if policy.restricted else ROUTER,
@@ -116,6 +129,15 @@ class Gateway(Interceptor):
                 self._forwards.append(DatagramForward(host, forward.guest_port, stack, loop, self.guest))
             log.info("forwarding %s to port %d of the system", forward, forward.guest_port)
 
+    def _advertisement(self) -> RouterAdvertisement | None:
+        """What the guests are told of IPv6 now."""
+        if not self.policy.has_network6:
+            return None
+        lifetime_s = ROUTER_LIFETIME_S if self.policy.reaches_out6 else 0
+        return RouterAdvertisement(
+            NETWORK6, PREFIX_LENGTH6, router_lifetime_s=lifetime_s, name_servers=(NAME_SERVER6,) if lifetime_s else ()
+        )
+
     def guest(self) -> bytes:
         """The address that forwards lead to: of the first guest that has a lease, or the pool's first."""
         leases = self._dhcp.leases() if self._dhcp is not None else {}
@@ -132,7 +154,7 @@ class Gateway(Interceptor):
         self._streams.add(outgoing)
 
     def _stream_target(self, local: SocketAddress) -> tuple[str, int] | None:
-        if local.address == NAME_SERVER:
+        if local.address in (NAME_SERVER, NAME_SERVER6):
             return self._datagrams.name_server() if local.port == DNS_PORT else None
         address = self.policy.target(local.address)
         return (address, local.port) if address is not None else None

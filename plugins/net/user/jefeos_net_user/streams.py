@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Final
 from jefeos.errors import Errno, KernelError
 from jefeos.net.socket import Readiness, StreamSocket
 
+from jefeos_net_user.policy import family_of_text
+
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, TimerHandle
 
@@ -37,9 +39,9 @@ _REFUSALS: Final = {
 }
 
 
-def host_stream() -> socket.socket:
-    """A new TCP socket of the host that never waits."""
-    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+def host_stream(family: int) -> socket.socket:
+    """A new TCP socket of the host that never waits. Raises OSError."""
+    made = socket.socket(family, socket.SOCK_STREAM)
     made.setblocking(False)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return made
@@ -64,7 +66,7 @@ class Outgoing:
         self._loop = loop
         self._connected = connected
         self._ended = ended
-        self._host: socket.socket | None = host_stream()
+        self._host: socket.socket | None = host_stream(family_of_text(target[0]))
         self._timer: TimerHandle = loop.call_later(CONNECT_PATIENCE_S, self.fail, host_errno.ETIMEDOUT)
         try:
             self._host.connect(target)

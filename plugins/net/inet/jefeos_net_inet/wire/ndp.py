@@ -13,7 +13,8 @@ from enum import IntEnum, IntFlag
 from typing import Final, NamedTuple
 
 from jefeos.errors import CorruptError
-from jefeos.net.address import Address
+from jefeos.net.address import ANY6, Address
+from jefeos.net.stack import RouterAdvertisement
 
 from jefeos_net_inet.wire.icmp import IcmpMessage
 from jefeos_net_inet.wire.icmpv6 import Type
@@ -22,6 +23,8 @@ HOP_LIMIT: Final = 255
 """Of every message: it cannot have come through a router."""
 PREFIX: Final = struct.Struct("!BBBBIII16s")
 """Type, length, prefix length, flags, valid lifetime, preferred lifetime, reserved, prefix."""
+DNS_SERVERS: Final = struct.Struct("!BBxxI")
+"""Type, length, lifetime; then the addresses (RFC 8106, section 5.1)."""
 MOST_OPTIONS: Final = 64
 INFINITE_S: Final = 0xFFFF_FFFF
 
@@ -151,6 +154,29 @@ def router_solicitation(mac: bytes) -> IcmpMessage:
     """Is there a router?"""
     option = bytes((Option.SOURCE_MAC, 1)) + mac if mac else b""
     return IcmpMessage(Type.ROUTER_SOLICITATION, 0, 0, option)
+
+
+def parse_router_solicitation(message: IcmpMessage, source: Address) -> bytes:
+    """The sender's MAC, empty if it does not say. Raises CorruptError."""
+    if message.code:
+        raise CorruptError("a router solicitation that is none")
+    mac = _mac(parse_options(message.data), Option.SOURCE_MAC)
+    if mac and source == ANY6:
+        raise CorruptError("a MAC without an address")
+    return mac
+
+
+def router_advertisement(told: RouterAdvertisement, mac: bytes) -> IcmpMessage:
+    """``mac`` is the router's. Hop limit, MTU and times of the neighbour cache are left to the hosts."""
+    flags = PrefixFlag.ON_LINK | PrefixFlag.AUTONOMOUS
+    prefix = PREFIX.pack(
+        Option.PREFIX, PREFIX.size // 8, told.prefix_length, flags, told.valid_s, told.preferred_s, 0, told.prefix
+    )
+    options = bytes((Option.SOURCE_MAC, 1)) + mac + prefix
+    if told.name_servers:
+        length = 1 + 2 * len(told.name_servers)
+        options += DNS_SERVERS.pack(Option.DNS_SERVERS, length, told.preferred_s) + b"".join(told.name_servers)
+    return IcmpMessage(Type.ROUTER_ADVERTISEMENT, 0, told.router_lifetime_s, bytes(8) + options)
 
 
 def solicited_group(address: Address) -> Address:

@@ -1,0 +1,219 @@
+"""IPv6 through the wire `user`: over the host's ::1, and what guests are told of it where the host has it or not."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from jefeos.api import System
+from jefeos.net.address import parse_address
+from jefeos_net_user import policy
+from jefeos_net_user.policy import HOST_ALIAS6, NETWORK6, Policy, host_name_servers
+from network_support import in_kernel, lease, on_the_host
+
+Boot = Callable[..., System]
+ALIAS = socket.inet_ntop(socket.AF_INET6, HOST_ALIAS6)
+LARGE = bytes(range(251)) * 8_000
+
+
+@pytest.fixture
+def echo() -> Iterator[int]:
+    """Servers on the host's ::1, one port for TCP and UDP: they send back what they get."""
+    try:
+        stream = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError as error:
+        pytest.skip(f"the host has no ::1: {error}")
+    port = stream.getsockname()[1]
+    datagrams = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    datagrams.bind(("::1", port))
+
+    def serve_streams() -> None:
+        while True:
+            try:
+                connection, _ = stream.accept()
+            except OSError:
+                return
+            with connection:
+                while data := connection.recv(65_536):
+                    connection.sendall(data)
+
+    def serve_datagrams() -> None:
+        while True:
+            data, peer = datagrams.recvfrom(65_536)
+            if data == b"end":
+                return
+            datagrams.sendto(data[::-1], peer)
+
+    threads = [threading.Thread(target=serve, daemon=True) for serve in (serve_streams, serve_datagrams)]
+    for thread in threads:
+        thread.start()
+    yield port
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as last:
+        last.sendto(b"end", ("::1", port))
+    stream.shutdown(socket.SHUT_RDWR)
+    stream.close()
+    for thread in threads:
+        thread.join()
+    datagrams.close()
+
+
+async def lease6(system: System) -> bytes:
+    """Wait for the address that an advertisement gives."""
+    interface = system.kernel.net.stack.interface("eth0")
+    while True:
+        for own in interface.addresses:
+            if own.address[:8] == NETWORK6[:8] and not own.tentative:
+                return own.address
+        await asyncio.sleep(0.02)
+
+
+def default_route6(system: System) -> bool:
+    return any(len(r.destination) == 16 and not r.prefix_length for r in system.kernel.net.stack.routes())
+
+
+async def send_through(host: str, port: int) -> bytes:
+    reader, writer = await asyncio.open_connection(host, port)
+    writer.write(LARGE)
+    writer.write_eof()
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+class Asking(asyncio.DatagramProtocol):
+    """Waits for one message."""
+
+    def __init__(self) -> None:
+        self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def datagram_received(self, data: bytes, addr: object) -> None:
+        self.answer.set_result(data)
+
+
+@pytest.mark.parametrize("outside", [True, False], ids=["with IPv6", "without"])
+def test_the_host_s_loopback(boot: Boot, echo: int, outside: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy, "host_reaches", lambda address: outside)
+    system = boot(net="user:host")
+
+    async def scenario() -> None:
+        await lease6(system)
+        assert await send_through(ALIAS, echo) == LARGE
+        transport, asking = await asyncio.get_running_loop().create_datagram_endpoint(
+            Asking, remote_addr=(ALIAS, echo)
+        )
+        transport.sendto(b"over UDP")
+        assert await asking.answer == b"PDU revo"
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(ALIAS, free_port6())
+
+    in_kernel(system, scenario())
+    assert default_route6(system) == outside
+    ping = system.run(["ping", "-c", "2", "-i", "0.05", ALIAS])
+    assert b"2 packets transmitted, 2 packets received" in ping.stdout, ping
+    leftover = [info for info in system.kernel.net.stack.sockets() if info.kind == "tcp" and info.state != "TIME_WAIT"]
+    assert not leftover
+
+
+def free_port6() -> int:
+    with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+        probe.bind(("::1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_this_machine_is_closed_unless_it_is_opened(boot: Boot, echo: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy, "host_reaches", lambda address: True)
+    system = boot(net="user")
+
+    async def scenario() -> None:
+        await lease6(system)
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(ALIAS, echo)
+
+    in_kernel(system, scenario())
+    assert default_route6(system)
+
+
+@pytest.mark.parametrize("net", ["user", "user:restricted"])
+def test_nothing_is_advertised_where_nothing_can_be_reached(
+    boot: Boot, net: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy, "host_reaches", lambda address: net == "user:restricted")
+    system = boot(net=net)
+
+    async def scenario() -> None:
+        await lease(system)
+        await asyncio.sleep(2)  # solicitations are answered within half a second
+
+    in_kernel(system, scenario())
+    addresses = [own.address for own in system.kernel.net.stack.interface("eth0").addresses if len(own.address) == 16]
+    assert all(address[:2] == b"\xfe\x80" for address in addresses) and not default_route6(system)
+
+
+def test_a_forward_that_listens_at_an_ipv6_address(boot: Boot, echo: int) -> None:
+    port = free_port6()
+    system = boot(forward=f"[::1]:{port}:80")
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write((await reader.read())[::-1])
+        writer.close()
+
+    def client() -> bytes:
+        with socket.create_connection(("::1", port), 30) as connection:
+            connection.sendall(LARGE)
+            connection.shutdown(socket.SHUT_WR)
+            return b"".join(iter(lambda: connection.recv(65536), b""))
+
+    async def scenario() -> None:
+        await lease(system)
+        server = await asyncio.start_server(serve, None, 80)
+        assert await on_the_host(client) == LARGE[::-1]
+        server.close()
+
+    in_kernel(system, scenario())
+
+
+def test_the_policy_for_ipv6() -> None:
+    closed, opened, shut = Policy(), Policy.parse("host"), Policy.parse("restricted")
+    assert (closed.target(HOST_ALIAS6), opened.target(HOST_ALIAS6), shut.target(HOST_ALIAS6)) == (None, "::1", None)
+    never = ("::", "::1", "::7f00:1", "::ffff:127.0.0.1", "fe80::1", "ff02::1", "fd6a:6566:656f::99")
+    assert [opened.target(parse_address(text)) for text in never] == [None] * len(never)
+    world = parse_address("2001:db8::1")
+    assert (closed.target(world), shut.target(world)) == ("2001:db8::1", None)
+
+
+def test_name_servers_with_either_kind_of_address(tmp_path: Any) -> None:
+    path = tmp_path / "resolv.conf"
+    path.write_text("# mine\nnameserver 2001:DB8:0::1\nnameserver fe80::1%eth0\nnameserver 192.0.2.1\nsearch lan\n")
+    assert host_name_servers(str(path)) == ["192.0.2.1", "2001:db8::1"]
+
+
+REAL = """
+import subprocess, sys
+from jefeos_net_user.policy import Policy
+import jefeos
+print(Policy().reaches_out6, Policy(host=True).has_network6)
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+subprocess.run(["ip", "-6", "addr", "add", "fd00:5::1/64", "dev", "lo"], check=True)
+from jefeos_net_user.policy import is_this_machine
+is_this_machine.cache_clear()
+print(Policy().reaches_out6, Policy(host=True).has_network6)
+subprocess.run(["ip", "-6", "route", "add", "default", "dev", "lo"], check=True)
+print(Policy().reaches_out6, Policy(restricted=True).reaches_out6)
+"""
+
+
+@pytest.mark.peer
+def test_whether_the_host_has_ipv6_is_asked_of_its_routes(host_program: Callable[[str], str]) -> None:
+    host_program("ip")
+    command = [host_program("unshare"), "--net", sys.executable, "-c", REAL]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    if "unshare" in done.stderr:
+        pytest.skip(f"no right to make a network namespace: {done.stderr.strip()}")
+    assert done.stdout == "False False\nFalse True\nTrue False\n", done.stderr
