@@ -6,8 +6,9 @@
 A segment without faults carries large TCP segments whole, if everybody on it accepts them. With faults the fate of each
 frame is drawn from the seed in a fixed order (loss, duplication, corruption, reordering, delay), so that a run repeats.
 
-Delivery is never from inside `send`: frames wait in a queue that one callback of the event loop empties, in order. The
-queue is bounded; a frame that finds it full is lost, as on a switch, and counted.
+Delivery is never from inside `send`: frames wait in a queue that one callback of the event loop empties, in order. What
+is answered at once goes the same way within that callback, up to a budget, so that a conversation does not pay for a
+turn of the loop with each frame. The queue is bounded; a frame that finds it full is lost, as on a switch, and counted.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from jefeos.net.device import Offload
 from jefeos.net.wire import Port
 
 MOST_WAITING: Final = 100_000
+MOST_ANSWERS: Final = 64
+"""So many frames that are sent during a delivery are delivered with it; more wait for the next turn of the loop."""
 REORDER_DELAY_NS: Final = 1_000_000
 """How much later a reordered frame arrives than it would have."""
 
@@ -152,14 +155,20 @@ class Lan:
             self._call_soon(self._deliver)
 
     def _deliver(self) -> None:
-        self._scheduled = False
-        waiting, self._waiting = self._waiting, deque()
-        ports = self.ports
-        for source, frame in waiting:
-            for port in ports:
-                if port is not source and port.link_up:
-                    port.receiver(frame)
-        self.statistics.delivered += len(waiting)
+        waiting, ports = self._waiting, self.ports
+        left = budget = len(waiting) + MOST_ANSWERS
+        try:
+            while waiting and left:
+                left -= 1
+                source, frame = waiting.popleft()
+                for port in ports:
+                    if port is not source and port.link_up:
+                        port.receiver(frame)
+        finally:
+            self.statistics.delivered += budget - left
+            self._scheduled = bool(waiting)
+            if waiting:
+                self._call_soon(self._deliver)
 
     def _send_later(self, source: LanPort, frame: bytes, delay_ns: int) -> None:
         if not delay_ns:

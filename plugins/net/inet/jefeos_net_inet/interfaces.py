@@ -60,6 +60,8 @@ class InetInterface(Interface):
         self._wanted_promiscuous = False
         self._queue: deque[tuple[bytes, Offload | None]] = deque()
         self._queue_bytes = 0
+        self._express = stack.tcp.express.receive
+        """Takes what can go the short way."""
         device.name = name
         device.receiver = self.receive
         device.writable = self._writable
@@ -211,6 +213,8 @@ class InetInterface(Interface):
         """A frame from the device. HOT."""
         if len(frame) < 14 or not self.is_up:
             self.dropped += 1
+            return
+        if not self._stack.taps and self._express(self, frame):
             return
         mac, source, ether_type = _UNPACK(frame)
         if self._stack.taps:

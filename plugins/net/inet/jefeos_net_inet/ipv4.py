@@ -53,7 +53,7 @@ class Ipv4(Paths):
             lambda: number(settings, "net.ipv4.ipfrag_time") * SECOND_NS,
             lambda: number(settings, "net.ipv4.ipfrag_high_thresh"),
         )
-        self._identification = stack.entropy.below(0x10000)
+        self.identification = stack.entropy.below(0x10000)
 
     # --- out -------------------------------------------------------------------------------------------------
 
@@ -124,7 +124,7 @@ class Ipv4(Paths):
         for part in parts:
             size += len(part)
         self.count["OutRequests"] += 1
-        self._identification = identification = (self._identification + 1) & 0xFFFF
+        self.identification = identification = (self.identification + 1) & 0xFFFF
         if not hop_limit:
             hop_limit = min(max(number(self._stack.settings, "net.ipv4.ip_default_ttl"), 1), 255)
         total = ipv4.HEADER_BYTES + len(options) + size

@@ -44,6 +44,8 @@ class Paths(ABC):
         self._mtus: dict[Address, tuple[int, int]] = {}
         """MTU, and until when it holds."""
         self._timer: Timer | None = None
+        self.generation = 0
+        """Another number whenever a path that was found before may not be the right one any more."""
 
     @abstractmethod
     def find_path(self, destination: Address, source: Address, interface: int) -> Path:
@@ -74,6 +76,7 @@ class Paths(ABC):
     def forget(self) -> None:
         """Something changed: every way is looked up anew."""
         self._paths.clear()
+        self.generation += 1
 
     def learn_mtu(self, destination: Address, mtu: int) -> bool:
         """An ICMP error says that larger packets do not get through; whether that is news."""

@@ -260,6 +260,7 @@ class InetStack(Tables):
 
     def intercept(self, interface: int, interceptor: Interceptor | None) -> None:
         self.interception.set(self.interface(interface), interceptor)
+        self.forget_paths()  # who takes foreign packets is another matter now
 
     def advertise(self, interface: int, make: Callable[[], RouterAdvertisement | None] | None) -> None:
         self.advertising.set(self.interface(interface), make)

@@ -14,10 +14,13 @@ from jefeos.net.device import ETHERNET_HEADER_BYTES, Features, NetDevice, Offloa
 
 from jefeos_net_inet.addresses import Kind
 from jefeos_net_inet.packets import Packet
+from jefeos_net_inet.tcp.express import Express, Lane
 from jefeos_net_inet.tcp.layer import TcpLayer
 from jefeos_net_inet.tcp.network import Path
+from jefeos_net_inet.tcp.options import STAMPS_BYTES
 from jefeos_net_inet.tcp.wire import (
     CHECKSUM_OFFSET,
+    HEADER_BYTES,
     PROTOCOL,
     cut,
     partial_checksum,
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
     from jefeos_net_inet.packets import Problem
     from jefeos_net_inet.stack import InetStack
+    from jefeos_net_inet.tcp.connection import Connection
 
 LARGEST_PACKET: Final = 65_535
 IP_HEADER_BYTES: Final = {4: 20, 16: 40}
@@ -49,6 +53,7 @@ class TcpOverIp:
         self._offloads: dict[tuple[int, int, int], Offload] = {}
         self.now_ns = stack.timers.now_ns
         self.layer = TcpLayer(self, stack.settings)
+        self.express = Express(stack, self.layer)
 
     # --- Network ----------------------------------------------------------------------------------------------
 
@@ -80,9 +85,7 @@ class TcpOverIp:
         except KernelError:
             return True  # no way there: it got lost, as on a wire
         device = path.interface.device
-        fills_in = self._fills_in.get(device)
-        if fills_in is None:
-            fills_in = self._fills_in[device] = bool(device.features & Features.TX_CHECKSUM)
+        fills_in = self._does_sums(device)
         if segment_bytes and not device.features & Features.TSO:
             pieces = cut(header, payload, segment_bytes)  # the wire was another one when the connection began
             return all(self._send(path, *piece, 0, hop_limit, traffic_class, fills_in) for piece in pieces)
@@ -114,6 +117,16 @@ class TcpOverIp:
             ))  # fmt: skip
         except KernelError:
             return True  # longer than a path that just became narrower; ICMP or a timeout tells
+
+    def _does_sums(self, device: NetDevice) -> bool:
+        """HOT."""
+        fills_in = self._fills_in.get(device)
+        if fills_in is None:
+            fills_in = self._fills_in[device] = bool(device.features & Features.TX_CHECKSUM)
+        return fills_in
+
+    def lane(self, connection: Connection) -> Lane | None:
+        return self.express.lane(connection, self._does_sums, self._offload(4, HEADER_BYTES + STAMPS_BYTES, 0))
 
     def _offload(self, address_bytes: int, header_bytes: int, segment_bytes: int) -> Offload:
         start = ETHERNET_HEADER_BYTES + IP_HEADER_BYTES[address_bytes]

@@ -4,8 +4,9 @@
       | chunk | chunk |    chunk     | small writes |        chunks keep what they were given, without a copy
               ^ slice(position, count)
 
-Large pieces are kept as they come (they must not change afterwards), small ones are collected in bytearrays, so
-that a peer who sends single octets costs memory like everybody else. Finding a position is a bisection.
+Large pieces are kept as they come (they must not change afterwards). So is a small one as long as it is alone, which is
+the usual case of a conversation; further ones are collected with it in a bytearray, so that a peer who sends single
+octets costs memory like everybody else. Finding a position is a bisection.
 """
 
 from __future__ import annotations
@@ -45,12 +46,21 @@ class ByteQueue:
         if length < SMALL_BYTES:
             if not length:
                 return
-            last = chunks[-1] if len(chunks) > self._head else None
-            if type(last) is bytearray and len(last) < COLLECTED_BYTES:
-                last += data
-                self.end += length
-                return
-            data = bytearray(data)  # type: ignore[assignment]
+            if len(chunks) > self._head:
+                last = chunks[-1]
+                if type(last) is bytearray:
+                    if len(last) < COLLECTED_BYTES:
+                        last += data
+                        self.end += length
+                        return
+                elif len(last) < SMALL_BYTES:
+                    chunks[-1] = bytearray(last) + data
+                    self.end += length
+                    return
+            elif chunks:
+                self._clear()
+            if type(data) is not bytes:
+                data = bytes(data)
         chunks.append(data)
         self._starts.append(self.end)
         self.end += length
@@ -82,9 +92,7 @@ class ByteQueue:
         chunks, starts, head = self._chunks, self._starts, self._head
         if position == self.end:
             if chunks:
-                chunks.clear()
-                starts.clear()
-                self._head = 0
+                self._clear()
             return
         count = len(chunks)
         while head < count and starts[head] + len(chunks[head]) <= position:
@@ -95,9 +103,21 @@ class ByteQueue:
             head = 0
         self._head = head
 
+    def _clear(self) -> None:
+        self._chunks.clear()
+        self._starts.clear()
+        self._head = 0
+
     def take(self, count: int) -> bytes:
         """The first octets, at most ``count``, removed. HOT."""
-        count = min(count, self.end - self.start)
+        length = self.end - self.start
+        if count >= length:
+            count = length
+            chunks = self._chunks
+            if len(chunks) == 1 and type(data := chunks[0]) is bytes and len(data) == length:
+                self.start = self.end
+                self._clear()
+                return data
         if not count:
             return b""
         data = self.slice(self.start, count)

@@ -28,7 +28,7 @@ from jefeos_net_inet.tcp.receiver import LARGEST_WINDOW, Receiver
 from jefeos_net_inet.tcp.sender import CORK_NS, Sender
 from jefeos_net_inet.tcp.sequence import MASK, NEVER
 from jefeos_net_inet.tcp.states import FLUSHING, SENDING, Event, State, after
-from jefeos_net_inet.tcp.wire import ACK, HEADER, HEADER_BYTES, HEADER_WITH_STAMPS, RST, SYN, URG
+from jefeos_net_inet.tcp.wire import ACK, FIN, HEADER, HEADER_BYTES, HEADER_WITH_STAMPS, RST, SYN, URG
 
 if TYPE_CHECKING:
     from jefeos.net.address import Address
@@ -52,7 +52,7 @@ class Connection:
 
     __slots__ = (
         "_challenge_credit", "_challenge_since_ns", "_finished", "cork_at_ns", "error", "heard_ns",
-        "keepalive_at_ns", "keepalive_probes", "key", "layer", "linger_at_ns", "local", "local_port", "more",
+        "keepalive_at_ns", "keepalive_probes", "key", "lane", "layer", "linger_at_ns", "local", "local_port", "more",
         "mss", "notify", "options", "orphan", "passive", "path", "receiver", "recent_stamp", "recent_stamp_ns",
         "remote", "remote_port", "retransmits", "scaling", "sender", "shut_reading", "shut_writing", "socket",
         "soft_error", "stalled", "stamp_offset", "stamps", "state", "timer",
@@ -72,6 +72,8 @@ class Connection:
         self.remote, self.remote_port = remote
         self.key = (local[0], remote[0], local[1], remote[1])
         self.path = path
+        self.lane: Any = None
+        """The short way out (express.py)."""
         self.options = options
         self.state = State.CLOSED
         self.socket: TcpSocket | None = None
@@ -203,9 +205,24 @@ class Connection:
         if window > LARGEST_WINDOW:
             window = LARGEST_WINDOW
         urgent = 0
+        with_sack = (receiver.reassembly.ranges or receiver.duplicate is not None) and self.sender.sack
         if self.sender.urgent_end > sequence:
             flags |= URG
             urgent = min(self.sender.urgent_end - sequence, 0xFFFF)
+        elif self.stamps and not segment_bytes and not with_sack and not flags & FIN:
+            lane = self.lane
+            if lane is None and self.state is State.ESTABLISHED:
+                lane = self.lane = self.layer.network.lane(self)
+            if lane is not None:
+                sent = lane.send(
+                    now_ns, sequence & MASK, receiver.nxt & MASK, flags, window,
+                    (now_ns // 1_000_000 + self.stamp_offset) & MASK, self.recent_stamp, payload,
+                )  # fmt: skip
+                if sent is not None:
+                    self.layer.segments_out += 1
+                    if not sent:
+                        self.layer.blocked[self] = None
+                    return bool(sent)
         numbers = (self.local_port, self.remote_port, sequence & MASK, receiver.nxt & MASK)
         if self.stamps:
             stamp = (now_ns // 1_000_000 + self.stamp_offset) & MASK
@@ -214,7 +231,7 @@ class Connection:
             )
         else:
             header = HEADER.pack(*numbers, _PLAIN | flags, window, 0, urgent)
-        if (receiver.reassembly.ranges or receiver.duplicate is not None) and self.sender.sack:
+        if with_sack:
             header = self._with_sack(header, len(payload))
         return self.output(header, payload, segment_bytes)
 
@@ -295,8 +312,11 @@ class Connection:
         """Queue what there is room for, and send what may be sent. HOT."""
         sender = self.sender
         queue = sender.queue
-        room = self.send_buffer_bytes - (queue.end - queue.start)
+        waiting = queue.end - queue.start
         length = len(data)
+        room = self.options.so_sndbuf - waiting
+        if length > room:
+            room = self.send_buffer_bytes - waiting
         if length > room:
             if room <= 0:
                 self.stalled = True

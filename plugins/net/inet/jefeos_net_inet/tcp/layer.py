@@ -73,6 +73,8 @@ class TcpLayer:
         self.counters: Counter[str] = Counter()
         self.segments_in = 0
         self.segments_out = 0
+        self.predicted = 0
+        """Segments that came the short way (express.py)."""
         self._answers_since_ns = 0
         self._answers = 0
 
@@ -383,7 +385,7 @@ class TcpLayer:
             "OutSegs": self.segments_out,
             **{name: counters.pop(name, 0) for name in ("RetransSegs", "InErrs", "OutRsts", "InCsumErrors")},
         }
-        return {"Tcp": base, "TcpExt": counters}
+        return {"Tcp": base, "TcpExt": {"TCPHPHits": self.predicted, **counters}}
 
     def close(self) -> None:
         """Abort everything."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import frozen
 
 if TYPE_CHECKING:
     from jefeos.net.address import Address
+
+    from jefeos_net_inet.tcp.connection import Connection
 
 
 @frozen
@@ -50,6 +52,9 @@ class Network(Protocol):
         payload is longer than one packet may be and is to be cut into pieces of that many octets. ``hop_limit`` 0
         is the default. False: the device has no room now; `TcpLayer.writable` will be called.
         """
+
+    def lane(self, connection: Connection) -> Any:
+        """A short way for an established connection's segments (express.py: `Lane`); None if there is none."""
 
     def is_local(self, address: Address) -> bool:
         """Whether it is one of ours."""

@@ -88,14 +88,19 @@ class Receiver:
             if end <= nxt:
                 return False
             data = data[nxt - start :]
-        length = len(data)
-        self.queue.append(data)
-        self.nxt = nxt = end
         if self.reassembly.ranges:
             self.ack_state = ACK_NOW  # RFC 5681: also for what fills a hole in part
-            for piece in self.reassembly.ready(nxt):
+        self.take_next(data, len(data), now_ns)
+        if self.reassembly.ranges:
+            for piece in self.reassembly.ready(end):
                 self.queue.append(piece)
                 self.nxt += len(piece)
+        return True
+
+    def take_next(self, data: bytes | memoryview, length: int, now_ns: int) -> None:
+        """The octets that are next. HOT."""
+        self.queue.append(data)
+        self.nxt += length
         if length > self.segment_bytes:
             self.segment_bytes = length
         self.unacknowledged += length
@@ -106,7 +111,6 @@ class Receiver:
             elif self.ack_state == ACK_NONE:
                 self.ack_state = ACK_LATER
                 self.ack_at_ns = now_ns + DELAY_NS
-        return True
 
     def note_urgent(self, end: int) -> bool:
         """The peer's urgent pointer; True if it is new."""

@@ -126,7 +126,7 @@ class Sender:
         echo = segment.echo if self.connection.stamps and segment.echo else None
         advanced = ack > una
         if advanced:
-            self._advance(ack, echo, now_ns)
+            self.advance(ack, echo, now_ns)
         if self.sack:
             blocks = segment.options.sack if segment.options is not None else ()
             if blocks or recovery.flight.by_time is not None or recovery.probe_end:
@@ -138,12 +138,14 @@ class Sender:
             self.retries = 0  # a peer that answers is not gone, however long its window stays closed
         # RFC 9293, section 3.10.7.4: only what is not older than the last word on the window counts.
         if self.window_sequence < sequence or (self.window_sequence == sequence and self.window_ack <= ack):
-            if window != self.window:
-                self._take_window(window)
-            self.window_sequence, self.window_ack = sequence, ack
+            self.take_window(window, sequence, ack)
         return advanced
 
-    def _take_window(self, window: int) -> None:
+    def take_window(self, window: int, sequence: int, ack: int) -> None:
+        """The latest word on the peer's window. HOT."""
+        self.window_sequence, self.window_ack = sequence, ack
+        if window == self.window:
+            return
         if not self.window and window and self.retransmit_at_ns != NEVER and self.nxt == self.una:
             self.retransmit_at_ns = NEVER  # the probes have done their work
         self.window = window
@@ -171,7 +173,8 @@ class Sender:
             rack.sample_ns = 0
         recovery.judge(now_ns)
 
-    def _advance(self, ack: int, echo: int | None, now_ns: int) -> None:
+    def advance(self, ack: int, echo: int | None, now_ns: int) -> None:
+        """Something new was acknowledged. HOT."""
         una, recovery = self.una, self.recovery
         octets = ack - una
         flight = self.nxt - una

@@ -410,12 +410,15 @@ class TcpSocket(StreamSocket):
         if name == "so_bindtodevice":
             self.options.interface = self.layer.network.interface_index(value) if value else 0
             self.options.so_bindtodevice = value
+            if self.connection is not None:
+                self.connection.lane = None
             return
         set_option(self.options, name, value)
         connection = self.connection
         if connection is None or connection.is_over or connection.receiver is None:
             return
         now_ns = self.layer.network.now_ns()
+        connection.lane = None  # hop limit and traffic class are laid out in it
         if name in _KEEPALIVE:
             connection.keepalive_changed(now_ns)
         elif name in ("tcp_nodelay", "tcp_cork") and connection.state in SENDING:
