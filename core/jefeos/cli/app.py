@@ -40,6 +40,10 @@ def invoke(arguments: Sequence[str]) -> int:
         raise UsageError(f"{message} (see {_help_of(error)})") from None
     except typer.Abort:
         raise KeyboardInterrupt from None
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # the parser ends with status 1 then, which says nothing
+            raise end.__context__ from None
+        raise
 
 
 def takes_boot_options(command: Callable[..., int]) -> Callable[..., int]:

@@ -11,6 +11,7 @@ import os
 import stat as modes
 import sys
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
@@ -20,6 +21,7 @@ from jefeos.block.sources import VolumeSource, open_volume, recognise
 from jefeos.cli.disk_volume import (
     DiskError,
     Volume,
+    counted,
     each,
     human,
     named_type,
@@ -27,6 +29,7 @@ from jefeos.cli.disk_volume import (
     speaking_of,
     type_on,
     volume_types,
+    waiting_for_interrupts,
     words_of,
 )
 from jefeos.errors import CorruptError, JefeError, KernelError, UsageError
@@ -232,28 +235,41 @@ def _printable(name: str) -> str:
 
 def cat_command(source: str, paths: list[str]) -> int:
     """Write files to standard output."""
-    from jefeos.cli.disk_copy import VolumeSide
+    from jefeos.cli.disk_sides import VolumeSide
 
     with Volume.open(source, writable=False) as volume:
         side = VolumeSide(source, volume)
 
         def write(path: str) -> None:
             with speaking_of(f"{source}:{path}"):
-                for piece in side.read(_absolute(path)):
+                position = 0
+                for offset, piece in side.read(_absolute(path)):
+                    _write_zeros(offset - position)
                     sys.stdout.buffer.write(piece)
+                    position = offset + len(piece)
+                stat = volume.vfs.stat(volume.actor, _absolute(path))
+                _write_zeros(stat.size - position)
 
         status = each(paths, write)
     sys.stdout.buffer.flush()
     return status
 
 
+def _write_zeros(count: int) -> None:
+    """A hole, as it reads."""
+    while count > 0:
+        sys.stdout.buffer.write(bytes(min(count, 1 << 20)))
+        count -= 1 << 20
+
+
 def rm_command(source: str, paths: list[str], *, recursive: bool, force: bool) -> int:
     """Remove files, and trees if asked to."""
     from jefeos.errors import Errno
 
-    with Volume.open(source, writable=True) as volume:
+    with waiting_for_interrupts() as heed_interrupts, Volume.open(source, writable=True) as volume:
 
         def remove(path: bytes) -> None:
+            heed_interrupts()
             stat = volume.vfs.stat(volume.actor, path, follow=False)
             if not modes.S_ISDIR(stat.mode):
                 volume.vfs.unlink(volume.actor, path)
@@ -276,19 +292,27 @@ def rm_command(source: str, paths: list[str], *, recursive: bool, force: bool) -
         return each(paths, work)
 
 
-def fsck_command(source: str, *, repair: bool, as_json: bool) -> int:
-    """Check a volume; with ``repair`` put right what can be. The status is fsck(8)'s."""
+def fsck_command(source: str, *, kind: str | None, repair: bool, as_json: bool) -> int:
+    """Check a volume; with ``repair`` put right what can be. The status is fsck(8)'s.
+
+    ``kind`` is the type to take it for, where it is too damaged to be recognised.
+    """
     from jefeos.sched.clock import RealClock
 
+    named = named_type(kind) if kind is not None else None
     try:
         volume = open_volume(VolumeSource.parse(source), read_only=not repair)
     except JefeError as error:
         print(f"jefeos: {error.args[0] or error}", file=sys.stderr)
         return FAILED
     try:
-        kind, volume_format = type_on(volume)
-        with progress_bar("checking") as told:
-            report = volume_format.check(volume.cache, repair=repair, clock=RealClock(), progress=told)
+        found = named or type_on(volume)[0]
+        assert found.volume is not None
+        with ExitStack() as stack:
+            if repair:  # half of one is worse than none
+                stack.enter_context(waiting_for_interrupts())
+            told = stack.enter_context(progress_bar("checking"))
+            report = found.volume.check(volume.cache, repair=repair, clock=RealClock(), progress=told)
     except CorruptError as error:
         print(f"jefeos: {source}: {error.args[0]}", file=sys.stderr)
         return LEFT
@@ -304,7 +328,7 @@ def fsck_command(source: str, *, repair: bool, as_json: bool) -> int:
     if as_json:
         from attrs import asdict
 
-        print(json.dumps({"filesystem": kind.name, "clean": report.clean, **asdict(report)}, indent=2))
+        print(json.dumps({"filesystem": found.name, "clean": report.clean, **asdict(report)}, indent=2))
         return status
     for problem in report.problems:
         done = "repaired" if problem.repaired else "harmless" if problem.harmless else "not repaired"
@@ -312,8 +336,9 @@ def fsck_command(source: str, *, repair: bool, as_json: bool) -> int:
     for note in report.notes:
         print(f"note: {_printable(note)}")
     verdict = {CLEAN: "clean", REPAIRED: "repaired", LEFT: "has errors"}[status]
-    print(f"{source}: {kind.name}, {verdict}: {report.files} files, {report.directories} directories,"
-          f" {human(report.used_bytes)} used, {human(report.free_bytes)} free")  # fmt: skip
+    counts = f"{counted(report.files, 'file')}, {counted(report.directories, 'directory')}"
+    room = f"{human(report.used_bytes)} used, {human(report.free_bytes)} free"
+    print(f"{source}: {found.name}, {verdict}: {counts}, {room}")
     return status
 
 

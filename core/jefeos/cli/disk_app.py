@@ -95,9 +95,10 @@ def cp(
     ],
     recursive: Recursive = False,
 ) -> int:
-    """Copy files and trees between the host and images, with names, times and permissions.
+    """Copy files and trees between the host and images.
 
-    A file gets its name when it is whole: nothing half-written is left if something fails.
+    Times, permissions, extended attributes, holes and hard links are kept, owners are not; one line says what the
+    target cannot hold. A file gets its name when it is whole: nothing half-written is left if something fails.
     """
     from jefeos.cli.disk_copy import copy_command
     from jefeos.errors import UsageError
@@ -124,12 +125,15 @@ def rm(
 def fsck(
     source: Source,
     repair: Annotated[bool, typer.Option("--repair", "-y", help="Put right what can be.")] = False,
+    type_: Annotated[
+        str | None, typer.Option("--type", "-t", metavar="TYPE", help="Take it for that (default: what is recognised).")
+    ] = None,
     json: Json = False,
 ) -> int:
     """Check a filesystem: 0 clean, 1 repaired, 4 errors are left, 8 it could not be looked at."""
     from jefeos.cli.disk import fsck_command
 
-    return fsck_command(source, repair=repair, as_json=json)
+    return fsck_command(source, kind=type_, repair=repair, as_json=json)
 
 
 @disk.command("mount-check")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from jefeos.block.sources import VolumeSource, open_volume
-from jefeos.cli.disk_volume import DiskError, speaking_of, type_on
+from jefeos.cli.disk_volume import DiskError, speaking_of, type_on, waiting_for_interrupts
 from jefeos.sched.clock import RealClock
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _change(source: str, name: str, change: Callable[[VolumeFormat, BufferCache,
     volume = open_volume(VolumeSource.parse(source), read_only=False)
     try:
         volume_format = _with_snapshots(type_on(volume))
-        with speaking_of(f"{source}: {name}"):
+        with waiting_for_interrupts(), speaking_of(f"{source}: {name}"):
             change(volume_format, volume.cache, os.fsencode(name))
     finally:
         with speaking_of(source):

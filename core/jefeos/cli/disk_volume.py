@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import errno as host_errno
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -76,7 +78,7 @@ def named_type(name: str) -> FilesystemType:
         if kind.name == name:
             return kind
     there = ", ".join(kind.name for kind in types) or "none (install a filesystem plugin)"
-    raise UsageError(f"there is no filesystem {name!r} to make; there are: {there}")
+    raise UsageError(f"there is no filesystem {name!r}; there are: {there}")
 
 
 def type_on(volume: HostVolume) -> tuple[FilesystemType, VolumeFormat]:
@@ -180,6 +182,38 @@ def progress_bar(what: str, *, is_bytes: bool = False) -> Iterator[Progress]:
             bar.update(task, completed=done, total=total)
 
         yield show
+
+
+@contextmanager
+def waiting_for_interrupts() -> Iterator[Callable[[], None]]:
+    """A ^C does not strike in the middle of a change to a volume: it is heeded when the function that this gives is
+    called, between two changes, and at the end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    struck = False
+
+    def strike(number: int, frame: object) -> None:
+        nonlocal struck
+        struck = True
+
+    def heed() -> None:
+        if struck:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, strike)
+    try:
+        yield heed
+    finally:
+        signal.signal(signal.SIGINT, before)
+    heed()
+
+
+def counted(number: int, what: str) -> str:
+    """``1 file``, ``2 files``, ``2 directories``."""
+    if number == 1:
+        return f"1 {what}"
+    return f"{number} {what[:-1]}ies" if what.endswith("y") else f"{number} {what}s"
 
 
 def human(size: int) -> str:

@@ -122,7 +122,7 @@ class JefeFormat(VolumeFormat):
             "serial": "-".join((uuid[:8], uuid[8:12], uuid[12:16], uuid[16:20], uuid[20:])),
             "version": superblock.version,
             "cluster_bytes": superblock.block_bytes,
-            "total_bytes": superblock.total_blocks * superblock.block_bytes,
+            "size_bytes": superblock.total_blocks * superblock.block_bytes,
             "free_bytes": superblock.free_blocks * superblock.block_bytes,
             "metadata_bytes": (geometry.first_data + geometry.end_blocks) * superblock.block_bytes,
             "generation": superblock.generation,

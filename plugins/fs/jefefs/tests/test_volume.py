@@ -29,7 +29,7 @@ def test_what_is_told_of_a_volume() -> None:
     volume = memory_volume(8 << 20)
     FORMAT.make(volume, FormatOptions(label="büro", entropy=random.Random(1).randbytes), TestClock())
     told = FORMAT.describe(volume)
-    assert (told["label"], told["cluster_bytes"], told["total_bytes"], told["inodes"]) == ("büro", 4096, 8 << 20, 1)
+    assert (told["label"], told["cluster_bytes"], told["size_bytes"], told["inodes"]) == ("büro", 4096, 8 << 20, 1)
     assert len(str(told["serial"])) == 36
     assert (8 << 20) * 0.98 < int(told["free_bytes"]) < 8 << 20
 

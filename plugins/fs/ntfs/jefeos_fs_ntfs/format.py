@@ -78,7 +78,7 @@ class NtfsFormat(VolumeFormat):
             "free_bytes": mounted.clusters.free * geometry.cluster_bytes,
             "cluster_bytes": geometry.cluster_bytes,
             "record_bytes": geometry.record_bytes,
-            "files": mounted.mft.bitmap.taken,
+            "records_in_use": mounted.mft.bitmap.taken,
             "state": "not unmounted cleanly" if information.flags & VolumeFlags.DIRTY else "clean",
         }
 

@@ -1,0 +1,173 @@
+"""``jefeos disk cp``: what of a file is kept, what is told when it cannot be, and what an interruption leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from jefeos.cli.disk_sides import HostSide
+from jefeos.cli.entry import main
+
+KINDS = ["ntfs", "vfat", "jefefs"]
+WHEN_NS = 1_600_000_001_234_567_800
+HOLE = 1 << 20
+
+
+def new_image(tmp_path: Path, kind: str) -> str:
+    path = f"{tmp_path}/{kind}.img"
+    assert main(["disk", "create", path, "--size", "40M"]) == 0
+    assert main(["disk", "mkfs", path, "--type", kind]) == 0
+    return path
+
+
+@pytest.fixture(params=KINDS)
+def image(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return new_image(tmp_path, request.param)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A tree with everything in it that a plain copy loses."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    (folder / "private").write_bytes(b"private")
+    (folder / "private").chmod(0o640)
+    (folder / "second name").hardlink_to(folder / "private")
+    with (folder / "sparse").open("wb") as file:
+        for number in range(1, 4):
+            file.seek(number * HOLE)
+            file.write(b"data" * 1000)
+        file.truncate(5 * HOLE)
+    (folder / "sub").mkdir(mode=0o750)
+    (folder / "sub" / "third name").hardlink_to(folder / "private")
+    try:
+        os.setxattr(folder / "private", "user.origin", b"a test")
+        os.setxattr(folder / "sub", "user.of a folder", b"\0\1\2")
+    except OSError:
+        pytest.skip("the host's filesystem has no extended attributes")
+    for path in [*folder.rglob("*"), folder]:
+        os.utime(path, ns=(WHEN_NS, WHEN_NS))
+    return folder
+
+
+def everything(folder: Path) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for path in [folder, *sorted(folder.rglob("*"))]:
+        stat = path.stat()
+        attributes = {name: os.getxattr(path, name) for name in os.listxattr(path)}
+        contents = path.read_bytes() if path.is_file() else None
+        links = stat.st_nlink if path.is_file() else 0
+        found[str(path.relative_to(folder))] = stat.st_mode, stat.st_mtime_ns, links, attributes, contents
+    return found
+
+
+@pytest.mark.parametrize("kind", ["ntfs", "jefefs"])
+def test_links_holes_attributes_modes_and_times_there_and_back(
+    tmp_path: Path, source: Path, kind: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    image = new_image(tmp_path, kind)
+    assert main(["disk", "cp", "-r", str(source), f"{image}:/"]) == 0
+    assert main(["disk", "fsck", image]) == 0
+    assert main(["disk", "cp", "-r", f"{image}:/source", f"{image}:/again"]) == 0
+    assert main(["disk", "cp", "-r", f"{image}:/again", f"{tmp_path}/back"]) == 0
+    assert capfd.readouterr().err == ""
+    assert everything(tmp_path / "back") == everything(source)
+    assert (tmp_path / "back/sparse").stat().st_blocks * 512 < 2 * HOLE
+    assert (tmp_path / "back/sub/third name").samefile(tmp_path / "back/private")
+    assert main(["disk", "ls", "-r", "--json", image, "/"]) == 0
+    rows = {row["name"]: row for row in json.loads(capfd.readouterr().out)}
+    assert [rows[f"again/{name}"]["links"] for name in ("private", "second name", "sub/third name")] == [3, 3, 3]
+    assert main(["disk", "info", "--json", image]) == 0
+    told = json.loads(capfd.readouterr().out)["volume"]
+    assert told["size_bytes"] - told["free_bytes"] < 8 * HOLE, "holes are stored"
+    assert main(["disk", "cp", "-r", str(source), f"{image}:/"]) == 0, "over what is there"
+    assert main(["disk", "cp", "-r", f"{image}:/source", f"{tmp_path}/back"]) == 0, "into what is there"
+    assert everything(tmp_path / "back/source") == everything(source)
+    assert main(["disk", "cat", image, "/source/sparse"]) == 0
+    assert main(["disk", "fsck", image]) == 0
+
+
+def test_one_line_says_what_a_target_cannot_hold(
+    tmp_path: Path, source: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    image = new_image(tmp_path, "vfat")
+    assert main(["disk", "cp", "-r", str(source), f"{image}:/"]) == 0
+    told = capfd.readouterr().err
+    assert told == (
+        f"jefeos: {image} cannot hold, and did not get: extended attributes (4 files), hard links (2 files),"
+        " holes (1 file), permissions (5 files)\n"
+    )
+    assert main(["disk", "cp", "-r", f"{image}:/source", f"{tmp_path}/back"]) == 0
+    assert capfd.readouterr().err == ""
+    for name in ("private", "second name", "sub/third name", "sparse"):
+        assert (tmp_path / "back" / name).read_bytes() == (source / name).read_bytes()
+        assert abs((tmp_path / "back" / name).stat().st_mtime_ns - WHEN_NS) < 2 * 10**9
+
+
+def test_a_hole_is_written_out_as_zeros(
+    tmp_path: Path, source: Path, image: str, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    assert main(["disk", "cp", str(source / "sparse"), f"{image}:/"]) == 0
+    capfdbinary.readouterr()
+    assert main(["disk", "cat", image, "/sparse"]) == 0
+    assert capfdbinary.readouterr().out == (source / "sparse").read_bytes()
+
+
+def test_a_directory_is_not_copied_into_itself(
+    tmp_path: Path, source: Path, image: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["disk", "cp", "-r", str(source), f"{image}:/a"]) == 0
+    capfd.readouterr()
+    for goal in ("/a", "/a/sub", "/a/sub/new", "/x/../a/sub"):
+        assert main(["disk", "cp", "-r", f"{image}:/a", f"{image}:{goal}"]) == 1
+        told = capfd.readouterr().err
+        assert ("into itself" in told or "No such file" in told, told.count("\n")) == (True, 1), told
+    assert main(["disk", "cp", "-r", f"{image}:/a", f"{image}:/ab"]) == 0, "a name that only begins alike"
+    assert main(["disk", "fsck", image]) == 0
+
+
+def test_an_interruption_leaves_whole_files(
+    tmp_path: Path, image: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """^C while the second of three files is under way: the first is there, the old second is, and nothing else."""
+    for name in "abc":
+        (tmp_path / name).write_bytes(name.encode() * 10_000_000)
+    (tmp_path / "old").write_bytes(b"old")
+    assert main(["disk", "cp", str(tmp_path / "old"), f"{image}:/b"]) == 0
+    read = HostSide.read
+
+    def interrupted(side: HostSide, path: bytes) -> Iterator[tuple[int, bytes]]:
+        for offset, piece in read(side, path):
+            if path.endswith(b"/b") and offset:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield offset, piece
+
+    monkeypatch.setattr(HostSide, "read", interrupted)
+    assert main(["disk", "cp", *[str(tmp_path / name) for name in "abc"], f"{image}:/"]) == 130
+    capfd.readouterr()
+    assert main(["disk", "ls", image]) == 0
+    assert capfd.readouterr().out.split() == ["a", "b"]
+    assert main(["disk", "cat", image, "b"]) == 0
+    assert capfd.readouterr().out == "old"
+    assert main(["disk", "fsck", image]) == 0
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_nobody_reads_what_is_listed(tmp_path: Path, source: Path) -> None:
+    """``| head`` closes the pipe: no traceback, no message."""
+    image = new_image(tmp_path, "jefefs")
+    assert main(["disk", "cp", "-r", str(source), f"{image}:/"]) == 0
+    for command in (["cat", image, "source/sparse"], ["ls", "-r", image], ["info", image], ["fsck", image]):
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run(
+            [sys.executable, "-m", "jefeos.cli", "disk", *command], stdout=writer, stderr=subprocess.PIPE, check=False
+        )
+        os.close(writer)
+        assert (done.returncode, done.stderr) == (141, b""), command
