@@ -63,10 +63,10 @@ def we_write_they_read(
         assert times_in(folder, plain) == {path: times[path] for path in plain}
 
 
-def they_write_we_read(image: Path, seed: int, files: int, ntfs_3g: Mount) -> Tree:
+def they_write_we_read(image: Path, seed: int, files: int, ntfs_3g: Mount, *, divisor: int = 1) -> Tree:
     """Gives what is there afterwards."""
     with ntfs_3g(image) as folder:
-        their_work(folder, seed, files)
+        their_work(folder, seed, files, divisor)
         tree = tree_in(folder)
         times: Times = times_in(folder, tree)
     assert fsck(image) == []
@@ -76,8 +76,8 @@ def they_write_we_read(image: Path, seed: int, files: int, ntfs_3g: Mount) -> Tr
     return tree
 
 
-def their_work(folder: Path, seed: int, count: int) -> None:
-    """A workload through the host's system calls, until so many files have been made."""
+def their_work(folder: Path, seed: int, count: int, divisor: int) -> None:
+    """A workload through the host's system calls, until so many files have been made. ``divisor``: of all sizes."""
     dice = random.Random(seed)
     files: list[Path] = []
     folders = [folder]
@@ -91,13 +91,13 @@ def their_work(folder: Path, seed: int, count: int) -> None:
             folders[-1].mkdir()
         elif kind < 0.6 or not files:
             files.append(dice.choice(folders) / f"{'x' * dice.randrange(80)} file {number} ☃😀")
-            files[-1].write_bytes(dice.randbytes(int(1.3 ** dice.randrange(46))))
+            files[-1].write_bytes(dice.randbytes(int(1.3 ** dice.randrange(46) / divisor)))
             made += 1
         elif kind < 0.72:
             with dice.choice(files).open("ab") as file:
-                file.write(dice.randbytes(dice.randrange(30000)))
+                file.write(dice.randbytes(dice.randrange(30000) // divisor))
         elif kind < 0.78:
-            os.truncate(dice.choice(files), dice.randrange(50000))
+            os.truncate(dice.choice(files), dice.randrange(50000) // divisor)
         elif kind < 0.86:
             index = dice.randrange(len(files))
             files[index] = files[index].rename(dice.choice(folders) / f"Renamed {number}")
@@ -106,7 +106,7 @@ def their_work(folder: Path, seed: int, count: int) -> None:
             files[-1].hardlink_to(dice.choice(files[:-1]))
         elif kind < 0.92:
             with (folder / f"sparse {number}").open("wb") as file:
-                file.seek(dice.randrange(MIB))
+                file.seek(dice.randrange(MIB) // divisor)
                 file.write(b"end")
         else:
             files.pop(dice.randrange(len(files))).unlink()
@@ -208,5 +208,5 @@ def test_twenty_thousand_files(
 def test_twenty_thousand_files_of_ntfs_3g(
     request: pytest.FixtureRequest, maker: str, cluster_bytes: int, ntfs_3g: Mount
 ) -> None:
-    image: Path = request.getfixturevalue(maker)(2500 * MIB, cluster_bytes)
-    they_write_we_read(image, cluster_bytes, MANY, ntfs_3g)
+    image: Path = request.getfixturevalue(maker)(2000 * MIB, cluster_bytes)
+    they_write_we_read(image, cluster_bytes, MANY, ntfs_3g, divisor=8)
