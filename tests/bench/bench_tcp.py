@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import logging
 import os
@@ -170,13 +171,21 @@ def round_trip(loop: KernelLoop, first: Any, second: Any, address: bytes) -> flo
 
 
 def among(count: int) -> Runner:
-    """A round trip while ``count`` connections are open, which are made once and live as long as the process."""
-    loop = KernelLoop(RealClock())
-    lan = Lan(loop.call_soon, loop.call_later_ns)
-    first, second = (make_stack(loop, number, WireDevice(lan.port(), station_mac(number))) for number in (1, 2))
-    listener = listen(second)
-    pairs = [connect(loop, first, listener, station_address(2)) for _ in range(count)]
-    return lambda: exchange(loop, *pairs[count // 2])
+    """A round trip while ``count`` connections are open: made at first use, they live as long as the process."""
+
+    @functools.cache
+    def made() -> tuple[KernelLoop, list[Any]]:
+        loop = KernelLoop(RealClock())
+        lan = Lan(loop.call_soon, loop.call_later_ns)
+        first, second = (make_stack(loop, number, WireDevice(lan.port(), station_mac(number))) for number in (1, 2))
+        listener = listen(second)
+        return loop, [connect(loop, first, listener, station_address(2)) for _ in range(count)]
+
+    def run() -> float:
+        loop, pairs = made()
+        return exchange(loop, *pairs[count // 2])
+
+    return run
 
 
 def connections(loop: KernelLoop, first: Any, second: Any, address: bytes) -> float:

@@ -37,8 +37,8 @@ pytestmark = [
 TIMEOUT_S = 240
 
 
-def parameters(names: Iterable[str]) -> list[Any]:
-    return [pytest.param(name, marks=pytest.mark.long) if name in SLOW else name for name in names]
+def parameters(names: Iterable[str], *slow: str) -> list[Any]:
+    return [pytest.param(name, marks=pytest.mark.long) if name in (*SLOW, *slow) else name for name in names]
 
 
 @frozen
@@ -120,7 +120,9 @@ def musl(musl_root: Path) -> Iterator[System]:
 
 
 @pytest.mark.timeout(2 * TIMEOUT_S)
-@pytest.mark.parametrize("name", parameters(name for name in SCRIPTS if name not in NOT_WITH_MUSL))
+@pytest.mark.parametrize(
+    "name", parameters((name for name in SCRIPTS if name not in NOT_WITH_MUSL), "multiprocessing-spawn")
+)
 def test_python_with_musl(
     musl: System, musl_root: Path, host_program: Callable[[str], str], name: str
 ) -> None:

@@ -12,6 +12,7 @@ import time
 libc = ctypes.CDLL(None, use_errno=True)
 CLONE3 = 435
 CLONE_PIDFD = 0x1000
+NAME = f"\0given-back-{os.getpid()}"
 
 
 def is_closed(reading_end: int) -> bool:
@@ -23,10 +24,10 @@ def is_closed(reading_end: int) -> bool:
 
 def accept_without_a_descriptor() -> None:
     server = socket.socket(socket.AF_UNIX)
-    server.bind("\0given-back")
+    server.bind(NAME)
     server.listen(1)
     client = socket.socket(socket.AF_UNIX)
-    client.connect("\0given-back")
+    client.connect(NAME)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno() + 1, limits[1]))
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 from collections.abc import Callable
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.peer
 SCHEDULERS = ("round-robin", "fair")
 SHORT = {"kills": 56, "pipes": 20, "hangups": 12, "signals": 40, "execs": 20}
 LONG = {"kills": 2800, "pipes": 200, "hangups": 400, "signals": 3000, "execs": 3000, "at-once": 1500, "threads": 400}
-HOST_TIMEOUT_S = 60
+HOST_TIMEOUT_S = 100
 RSS_GROWTH_MIB = 64
 
 
@@ -26,11 +27,12 @@ def storm(
 ) -> Callable[..., Completed]:
     """``storm(name, count, scheduler)``: run one, compare what it counts with the host's counts, look for leaks."""
     path = program("storms-glibc-static")
+    alone = ["unshare", "--ipc"] if os.geteuid() == 0 else []  # other runs have message queues of the same key
 
     def run(name: str, count: int, scheduler: str = "round-robin", timeout: float = 200) -> Completed:
         command = [name, str(count)]
         host = subprocess.run(
-            [path, *command], capture_output=True, timeout=HOST_TIMEOUT_S, check=True, cwd=tmp_path
+            [*alone, path, *command], capture_output=True, timeout=HOST_TIMEOUT_S, check=True, cwd=tmp_path
         )
         system = jefeos_boot(scheduler=scheduler, ram="512M")
         system.write_file("/bin/storms", Path(path).read_bytes(), 0o755)

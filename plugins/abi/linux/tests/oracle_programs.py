@@ -87,11 +87,11 @@ def _default_signals() -> None:
 
 
 def on_the_host(program: Path, empty_folder: Path) -> Outcome:
-    """Run it here."""
+    """Run it here, where no other run has IPC objects of the same names."""
     cwd = empty_folder if program.name in FILE_PROGRAMS else "/"
     try:
         done = subprocess.run(
-            [program], cwd=cwd, capture_output=True, timeout=HOST_TIMEOUT_S, stdin=subprocess.DEVNULL, check=False,
+            ["unshare", "--ipc", program], cwd=cwd, capture_output=True, timeout=HOST_TIMEOUT_S, stdin=subprocess.DEVNULL, check=False,
             preexec_fn=_default_signals,
         )
     except subprocess.TimeoutExpired as error:
