@@ -91,8 +91,8 @@ def on_the_host(program: Path, empty_folder: Path) -> Outcome:
     cwd = empty_folder if program.name in FILE_PROGRAMS else "/"
     try:
         done = subprocess.run(
-            ["unshare", "--ipc", program], cwd=cwd, capture_output=True, timeout=HOST_TIMEOUT_S, stdin=subprocess.DEVNULL, check=False,
-            preexec_fn=_default_signals,
+            ["unshare", "--ipc", program], cwd=cwd, capture_output=True, timeout=HOST_TIMEOUT_S,
+            stdin=subprocess.DEVNULL, check=False, preexec_fn=_default_signals,
         )
     except subprocess.TimeoutExpired as error:
         return Outcome(_lines(error.stdout or b""), TIMED_OUT)
