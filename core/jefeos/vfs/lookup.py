@@ -2,7 +2,7 @@
 
 Two ways through a path:
 
-    fast: every component is cached, none is a symlink, a mountpoint, ``.`` or ``..``: a dict access for each
+    fast: no component is a symlink, a mountpoint, ``.`` or ``..``: a dict access for each, a lookup if it is not cached
     slow: `Walk`, which knows everything; the fast way gives up and starts it from the beginning
 
 A `Walk` keeps its place and the components still to go. A symlink puts its target's components in front of them,
@@ -23,6 +23,8 @@ from jefeos.errors import Errno, KernelError
 from jefeos.vfs.flags import NAME_MAX, PATH_MAX, S_IFDIR, S_IFLNK, S_IFMT, S_IXUGO, SYMLINK_LIMIT, X_OK
 from jefeos.vfs.path import Dentry, Mount, Path
 from jefeos.vfs.permissions import Actor, may_access
+
+_DOTS = (b".", b"..")
 
 
 class MountPoints:
@@ -231,7 +233,7 @@ class Walk:
 
 
 def resolve_cached(task: Actor, path: bytes, at: Path | None, to_create: bool = False) -> Path | None:
-    """The fast way (hot path). None if it does not lead to the end; then `Walk` has to decide.
+    """The fast way (hot path). None if it does not lead to the end; then `Walk` has to decide, from the beginning.
 
     ENOENT if a name on the way is known not to exist, unless the caller wants ``to_create`` it.
     """
@@ -245,9 +247,15 @@ def resolve_cached(task: Actor, path: bytes, at: Path | None, to_create: bool = 
         if name:
             if unprivileged and dentry.inode.mode & S_IXUGO != S_IXUGO:
                 return None
-            dentry = dentry.children.get(name)
-            if dentry is None:
-                return None
+            child = dentry.children.get(name)
+            if child is None:
+                inode = dentry.inode
+                if inode.mode & S_IFMT != S_IFDIR or len(name) > NAME_MAX or name in _DOTS or b"\0" in name:
+                    return None
+                if not inode.fs.cacheable_dentries:
+                    return None
+                child = dentry.lookup(name)
+            dentry = child
             if dentry.special:
                 if dentry.inode is None and not to_create:
                     raise KernelError(Errno.ENOENT)

@@ -11,7 +11,7 @@ Names are strings of UTF-16 units, as everywhere in this package (`names`).
 from __future__ import annotations
 
 import struct
-from typing import Final
+from typing import Final, TypeAlias
 
 from jefeos.errors import CorruptError
 
@@ -71,15 +71,9 @@ class Attribute:
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """Size of the contents, and bytes taken by clusters; of the first extent."""
-        raw = self.raw
-        if self.resident:
-            return RESIDENT_HEADER.unpack_from(raw, ATTRIBUTE_HEADER.size)[0], 0
-        _, _, pairs_offset, _, allocated, size, _ = NON_RESIDENT_HEADER.unpack_from(raw, ATTRIBUTE_HEADER.size)
-        if self.flags & _HAS_COMPRESSED_SIZE and pairs_offset >= NON_RESIDENT_PAIRS_OFFSET + 8 and len(raw) > \
-                NON_RESIDENT_PAIRS_OFFSET + 8:
-            allocated = int.from_bytes(raw[NON_RESIDENT_PAIRS_OFFSET:][:8], "little")
-        return size, allocated
+        """See `sizes_at`."""
+        length = 0 if not self.resident else RESIDENT_HEADER.unpack_from(self.raw, _RESIDENT_OFFSET)[0]
+        return sizes_at(self.raw, (self.type, 0, len(self.raw), not self.resident, 0, 0, self.flags, 0, 0, length))
 
     def with_instance(self, instance: int) -> Attribute:
         """The same, under another number."""
@@ -114,15 +108,20 @@ class Extent:
         return int(self.highest_vcn + 1 - self.lowest_vcn)
 
 
-def parse_attributes(data: bytes, offset: int, end: int) -> list[Attribute]:
-    """The attributes of a record from ``offset`` on, up to the end mark. Raises CorruptError."""
-    attributes: list[Attribute] = []
+Place: TypeAlias = tuple[int, int, int, int, int, int, int, int, int, int]
+"""Where an attribute is in a record, checked and not decoded: type, start, stop, 1 if it is not resident, length of the
+name in units, start of the name, flags, instance, start and stop of a resident value."""
+
+
+def find_attributes(data: bytes, offset: int, end: int) -> list[Place]:
+    """The attributes of a record from ``offset`` on, up to the end mark. Raises CorruptError. A hot path."""
+    places: list[Place] = []
     unpack, least = _RESIDENT_ATTRIBUTE.unpack_from, RESIDENT_VALUE_OFFSET
     while True:
         if offset + 4 > end:
             raise CorruptError("file record: its attributes have no end mark")
         if data[offset : offset + 4] == b"\xff\xff\xff\xff":
-            return attributes
+            return places
         if offset + least > end:
             raise CorruptError(f"file record: an attribute at {offset} does not fit")
         kind, length, non_resident, name_length, name_offset, flags, instance, value_length, value_offset = unpack(
@@ -130,18 +129,40 @@ def parse_attributes(data: bytes, offset: int, end: int) -> list[Attribute]:
         )
         if length & 7 or length < least or offset + length > end:
             raise CorruptError(f"attribute {type_name(kind)}: its length is {length} at {offset} of {end}")
-        raw = data[offset : offset + length]
-        name = ""
-        if name_length:
-            if name_offset + 2 * name_length > length:
-                raise CorruptError(f"attribute {type_name(kind)}: its name leaves the attribute")
-            name = raw[name_offset : name_offset + 2 * name_length].decode("utf-16-le", "surrogatepass")
+        if name_length and name_offset + 2 * name_length > length:
+            raise CorruptError(f"attribute {type_name(kind)}: its name leaves the attribute")
         if non_resident:
-            _check_non_resident(kind, raw, length)
+            _check_non_resident(kind, data[offset : offset + length], length)
         elif value_offset + value_length > length:
             raise CorruptError(f"attribute {type_name(kind)}: its value leaves the attribute")
-        attributes.append(Attribute(raw, kind, name, not non_resident, flags, instance))
+        value = offset + value_offset
+        places.append((kind, offset, offset + length, non_resident, name_length, offset + name_offset, flags, instance,
+                       value, value + value_length))
         offset += length
+
+
+def attribute_at(data: bytes, place: Place) -> Attribute:
+    """Decode one."""
+    kind, start, stop, non_resident, name_length, name_start, flags, instance, _, _ = place
+    name = decode_utf16(data[name_start : name_start + 2 * name_length]) if name_length else ""
+    return Attribute(data[start:stop], kind, name, not non_resident, flags, instance)
+
+
+def sizes_at(data: bytes, place: Place) -> tuple[int, int]:
+    """Size of the contents, and bytes taken by clusters; of a first extent."""
+    _, start, stop, non_resident, _, _, flags, _, value_start, value_stop = place
+    if not non_resident:
+        return value_stop - value_start, 0
+    _, _, pairs_offset, _, allocated, size, _ = NON_RESIDENT_HEADER.unpack_from(data, start + ATTRIBUTE_HEADER.size)
+    extra = start + NON_RESIDENT_PAIRS_OFFSET
+    if flags & _HAS_COMPRESSED_SIZE and pairs_offset >= NON_RESIDENT_PAIRS_OFFSET + 8 and stop > extra + 8:
+        allocated = int.from_bytes(data[extra : extra + 8], "little")
+    return size, allocated
+
+
+def decode_utf16(raw: bytes) -> str:
+    """Text that may have lone surrogates."""
+    return raw.decode("utf-16-le", "surrogatepass")
 
 
 def _check_non_resident(kind: int, raw: bytes, length: int) -> None:

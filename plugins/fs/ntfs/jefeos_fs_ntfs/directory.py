@@ -62,6 +62,7 @@ SYMLINK_BYTES_MAX: Final = 4095
 _KIND_DIRECTORY: Final = int(FileAttributes.I30_INDEX_PRESENT)
 _DIRECTORY, _ARCHIVE = int(FileAttributes.DIRECTORY), int(FileAttributes.ARCHIVE)
 _REPARSE_POINT: Final = int(FileAttributes.REPARSE_POINT)
+_FILE_NAME: Final = int(AttributeType.FILE_NAME)
 _ROOT, _FIRST_USER = int(MetaFile.ROOT), int(MetaFile.FIRST_USER)
 _SPECIAL: Final = int(FileAttributes.REPARSE_POINT | FileAttributes.SYSTEM)
 _ATTRIBUTES_OFFSET: Final = INDEX_ENTRY.size + FILE_NAME.size - 10
@@ -214,7 +215,7 @@ class NtfsDirectory(NtfsInode):
         self.fs.require_writable()
         inode = self.fs.volume.run(self._unlink, from_bytes(name))
         inode.nlink -= 1
-        inode.touch_changed()
+        self._lost_a_name(inode)
         self.touch_modified()
 
     def rmdir(self, name: bytes) -> None:
@@ -226,8 +227,14 @@ class NtfsDirectory(NtfsInode):
             raise KernelError(Errno.ENOTEMPTY)
         self.fs.volume.run(self._unlink, from_bytes(name))
         inode.nlink = 0
-        inode.touch_changed()
+        self._lost_a_name(inode)
         self.touch_modified()
+
+    def _lost_a_name(self, inode: NtfsInode) -> None:
+        if inode.entry.base.in_use:
+            inode.touch_changed()
+        else:
+            self.fs.released(inode)
 
     def _find(self, name: bytes) -> NtfsInode:
         inode = cast(NtfsInode, self.lookup(name))
@@ -235,8 +242,11 @@ class NtfsDirectory(NtfsInode):
             raise KernelError(Errno.EPERM)
         return inode
 
-    def _unlink(self, units: str) -> NtfsInode:
-        """Remove a name and, if it is one of a pair, the other; gives the file."""
+    def _unlink(self, units: str, *, keep: bool = False) -> NtfsInode:
+        """Remove a name and, if it is one of a pair, the other; gives the file.
+
+        One that has no other and is not open goes with it at once, unless it is to be kept for another name.
+        """
         fs, parent = self.fs, self.entry.number
         found = remove(self.index, fs.volume.collator.key(units))
         reference = int.from_bytes(found[:8], "little")
@@ -244,19 +254,25 @@ class NtfsDirectory(NtfsInode):
             raise KernelError(Errno.EPERM)
         inode = fs.inode(reference)
         entry = inode.entry
-        names = entry.all(AttributeType.FILE_NAME)
-        here = [attribute for attribute in names if int.from_bytes(attribute.value[:6], "little") == parent]
+        names = entry.values(_FILE_NAME)
+        here = [name for name in names if int.from_bytes(name[:6], "little") == parent]
         wanted = found[_NAME_LENGTH_OFFSET : _NAME_LENGTH_OFFSET + 2 + 2 * len(units)]
-        gone = [attribute for attribute in here if attribute.value[_NAME_LENGTH_OFFSET - INDEX_ENTRY.size :] == wanted]
+        gone = [name for name in here if name[_NAME_LENGTH_OFFSET - INDEX_ENTRY.size :] == wanted]
         if not gone:
             raise CorruptError(f"MFT record {entry.number} does not have the name that leads to it")
         pair = _PAIRS.get(found[_NAMESPACE_OFFSET])
         if pair is not None:
-            gone = [gone[0], *[attribute for attribute in here if name_of(attribute.value)[1] == pair][:1]]
-            for attribute in gone[1:]:
-                remove(self.index, key_of(fs, attribute.value))
+            gone = [gone[0], *[name for name in here if name_of(name)[1] == pair][:1]]
+            for name in gone[1:]:
+                remove(self.index, key_of(fs, name))
+        if len(gone) == len(names) and not inode.open_count and not keep:
+            if inode.tag:
+                reparse.release_file(fs.volume, entry)
+            else:
+                entry.release()
+            return inode
         entry.change(entry.base)
-        for attribute in gone:
+        for attribute in [attribute for attribute in entry.all(_FILE_NAME) if attribute.value in gone]:
             entry.remove(attribute)
         entry.base.link_count = max(entry.base.link_count - len(gone), 0)
         entry.settle()
@@ -286,7 +302,7 @@ class NtfsDirectory(NtfsInode):
         if target is not None:
             if not exchange:
                 target.nlink = 0 if target.is_directory else target.nlink - 1
-            target.touch_changed()
+            self._lost_a_name(target)
         inode.touch_changed()
         self.touch_modified()
         if new_directory is not self:
@@ -295,8 +311,8 @@ class NtfsDirectory(NtfsInode):
     def _rename(self, units: str, inode: NtfsInode, new_directory: NtfsDirectory, new_units: str,
                 target: NtfsInode | None, exchange: bool) -> None:
         if target is not None:
-            new_directory._unlink(new_units)
-        self._unlink(units)
+            new_directory._unlink(new_units, keep=exchange)
+        self._unlink(units, keep=True)
         new_directory._add_name(new_units, inode)
         if exchange and target is not None:
             self._add_name(units, target)

@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Final
 
 from jefeos.errors import CorruptError, Errno, KernelError
 
-from jefeos_fs_ntfs.attribute import Attribute, make_non_resident, make_resident, type_name
+from jefeos_fs_ntfs.attribute import (
+    Attribute,
+    Place,
+    find_attributes,
+    make_non_resident,
+    make_resident,
+    type_name,
+)
 from jefeos_fs_ntfs.index import Index
 from jefeos_fs_ntfs.layout import (
     ATTRIBUTE_LIST_ENTRY,
@@ -28,6 +35,7 @@ from jefeos_fs_ntfs.layout import (
     RecordFlags,
 )
 from jefeos_fs_ntfs.names import encode_units
+from jefeos_fs_ntfs.record import END_MARK
 from jefeos_fs_ntfs.runs import decode_runs, encode_runs
 from jefeos_fs_ntfs.stream import Stream
 
@@ -50,6 +58,8 @@ _LIST: Final = int(AttributeType.ATTRIBUTE_LIST)
 class Entry:
     """One file. There is one object for a base record while anybody holds it (`volume.Volume.entry`)."""
 
+    __slots__ = ("__weakref__", "_others", "base", "indexes", "number", "streams", "volume")
+
     def __init__(self, volume: Volume, base: CachedRecord) -> None:
         self.volume = volume
         self.base = base
@@ -62,9 +72,8 @@ class Entry:
 
     @property
     def listed(self) -> bool:
-        """Whether it has an attribute list, which is the first attribute but for STANDARD_INFORMATION."""
-        attributes = self.base.attributes
-        return len(attributes) > 1 and (attributes[1].type == _LIST or attributes[0].type == _LIST)
+        """Whether it has an attribute list."""
+        return self.base.listed
 
     @property
     def others(self) -> dict[int, CachedRecord]:
@@ -126,6 +135,18 @@ class Entry:
                  if kind is None or attribute.type == kind]
         found.sort(key=self._order)
         return found
+
+    def places(self) -> tuple[bytes, list[Place]]:
+        """Some bytes, and where in them all attributes are: for who only looks."""
+        if not self.base.listed:
+            return self.base.places()
+        data = b"".join([*[attribute.raw for attribute in self.all()], END_MARK])
+        return data, find_attributes(data, 0, len(data))
+
+    def values(self, kind: int) -> list[bytes]:
+        """The values of its resident attributes of a type, in order."""
+        data, places = self.places()
+        return [data[place[8] : place[9]] for place in places if place[0] == kind and not place[3]]
 
     def find(self, kind: int, name: str = "") -> Attribute | None:
         """The attribute, the first extent of a non-resident one."""
@@ -245,9 +266,11 @@ class Entry:
 
     def release(self) -> None:
         """The file is gone: give back its clusters and records."""
-        for kind, name in {(attribute.type, attribute.name) for attribute in self.all() if not attribute.resident}:
-            if kind != _LIST:
-                self.stream(kind, name).release_clusters()
+        _, places = self.places()
+        if any(place[3] for place in places):
+            for kind, name in {(attribute.type, attribute.name) for attribute in self.all() if not attribute.resident}:
+                if kind != _LIST:
+                    self.stream(kind, name).release_clusters()
         if self.listed:
             others = list(self.others.values())
             self._release_list()

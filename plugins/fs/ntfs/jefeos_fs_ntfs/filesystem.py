@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from typing import TYPE_CHECKING, Final
-from weakref import WeakValueDictionary
 
 from jefeos.errors import CorruptError, Errno, KernelError
 from jefeos.vfs.flags import S_IFDIR
@@ -30,6 +29,7 @@ from jefeos_fs_ntfs.inode import (
 from jefeos_fs_ntfs.layout import NAME_UNITS_MAX, MetaFile
 from jefeos_fs_ntfs.secure import default_security_id
 from jefeos_fs_ntfs.volume import Volume
+from jefeos_fs_ntfs.weak import WeakTable
 
 if TYPE_CHECKING:
     from jefeos.mm.pagecache import PageCache
@@ -53,8 +53,8 @@ class NtfsFilesystem(Filesystem):
         self.block_size = volume.geometry.cluster_bytes
         self.changed: dict[NtfsInode, None] = {}
         self.empty_index = new_index(volume.geometry.index_bytes, volume.geometry.cluster_bytes)
-        self._inodes: WeakValueDictionary[int, NtfsInode] = WeakValueDictionary()
-        self._streams: WeakValueDictionary[tuple[int, str], StreamInode] = WeakValueDictionary()
+        self._inodes: WeakTable[int, NtfsInode] = WeakTable()
+        self._streams: WeakTable[tuple[int, str], StreamInode] = WeakTable()
         self._recent: deque[NtfsInode] = deque(maxlen=RECENT_INODES)
         self._security_id = -1
         self._born: set[int] = set()
@@ -108,7 +108,7 @@ class NtfsFilesystem(Filesystem):
         self._inodes[inode.ino] = inode
         self._recent.append(inode)
         if self.volume.needs_trimming:
-            self.volume.trim([other.index for other in list(self._inodes.values()) if isinstance(other, NtfsDirectory)])
+            self.volume.trim([other.index for other in self._inodes.values() if isinstance(other, NtfsDirectory)])
 
     def made(self, inode: NtfsInode) -> None:
         """A new file."""
@@ -141,7 +141,7 @@ class NtfsFilesystem(Filesystem):
             facts = describe(owner.entry)
             facts.pop("times")
             facts["size"] = owner.entry.stream(0x80, name).data_size
-            inode = self._streams[owner.ino, name] = StreamInode(self, owner.entry, **facts)
+            self._streams[owner.ino, name] = inode = StreamInode(self, owner.entry, **facts)
             inode.stream_name = name
             inode.mode = owner.mode
             inode.ino = owner.ino | (len(self._streams) & 0x7FFF) << STREAM_SHIFT
@@ -154,13 +154,15 @@ class NtfsFilesystem(Filesystem):
         self.changed.pop(inode, None)
         if inode.nlink or isinstance(inode, StreamInode):
             return
-        if not self.read_only and inode.entry.base.in_use:
-            if inode.tag:
-                self.volume.run(reparse.release_file, self.volume, inode.entry)
-            else:
-                self.volume.run(inode.entry.release)
-        self.volume.orphans.discard(inode.ino)
-        self._inodes.pop(inode.ino, None)
+        if inode.ino in self.volume.orphans:
+            self.volume.run(reparse.release_file, self.volume, inode.entry)
+            self.volume.orphans.discard(inode.ino)
+            self.released(inode)
+
+    def released(self, inode: NtfsInode) -> None:
+        """Its record has been given back."""
+        self.changed.pop(inode, None)
+        self._inodes.discard(inode.ino)
         self.volume.drop_entry(inode.ino)
 
     # -- what is put off --
@@ -213,7 +215,7 @@ class NtfsFilesystem(Filesystem):
 
     def unmount(self) -> None:
         super().sync()
-        for inode in list(self._inodes.values()):
+        for inode in self._inodes.values():
             if inode._mapping is not None:
                 inode._mapping.release()
                 inode._mapping = None

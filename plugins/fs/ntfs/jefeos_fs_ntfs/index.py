@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from jefeos.errors import CorruptError
 
-from jefeos_fs_ntfs.index_node import NAME_LENGTH_OFFSET, NAME_OFFSET, Key, Node, PackedNode
+from jefeos_fs_ntfs.index_node import FILE_NAMES, NAME_LENGTH_OFFSET, NAME_OFFSET, Key, Node, PackedNode
 from jefeos_fs_ntfs.layout import (
     BLOCK_BYTES,
     INDEX_BLOCK,
@@ -29,7 +29,7 @@ from jefeos_fs_ntfs.layout import (
     AttributeType,
     Collation,
 )
-from jefeos_fs_ntfs.names import Collator, decode_units, encode_units
+from jefeos_fs_ntfs.names import Collator, decode_units
 from jefeos_fs_ntfs.record import apply_fixups, next_update_number, protect
 
 if TYPE_CHECKING:
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 DEPTH_MAX: Final = 24
 SEARCHED_PACKED: Final = 8
 """Searches of a block before all of it is decoded."""
-FILE_NAMES: Final = "$I30"
-"""The index of a directory."""
 _HEADER_OFFSET: Final = INDEX_BLOCK.size
 
 
@@ -78,7 +76,7 @@ class Index:
 
     def load_root(self, value: bytes) -> None:
         """Decode INDEX_ROOT. Raises CorruptError."""
-        PackedNode(value, INDEX_ROOT.size, self).decode(self.root)
+        PackedNode(self, value, INDEX_ROOT.size).decode(self.root)
 
     # -- looking up --
 
@@ -102,15 +100,13 @@ class Index:
         """The entry of a key."""
         node: Node | PackedNode = self.root
         for _ in range(DEPTH_MAX + 1):
-            if isinstance(node, Node):
-                position, entry = node.search(key)
-            elif node.is_leaf and self.name == FILE_NAMES:
-                return node.find_name(encode_units(key[1]))
-            else:
-                position, entry = node.search(key, self.key_of)
-            if entry is not None or node.children is None:
+            position, entry = node.search(key)
+            if entry is not None:
                 return entry
-            node = self._searched(node.children[position])
+            children = node.children
+            if children is None:
+                return None
+            node = self._searched(children[position])
         raise CorruptError(f"{self}: its tree is too deep")
 
     def walk(self) -> Iterator[tuple[Key, bytes]]:
@@ -170,7 +166,7 @@ class Index:
         _, usa_offset, _, _, own_vcn = INDEX_BLOCK.unpack_from(data)
         if own_vcn != vcn:
             raise CorruptError(f"{what} says that it is block {own_vcn}")
-        packed = PackedNode(data, _HEADER_OFFSET, self)
+        packed = PackedNode(self, data, _HEADER_OFFSET)
         packed.update_number = int.from_bytes(data[usa_offset : usa_offset + 2], "little")
         return packed
 

@@ -11,19 +11,21 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_left
-from collections.abc import Callable
 from operator import ge
 from typing import TYPE_CHECKING, Any, Final
 
 from jefeos.errors import CorruptError
 
 from jefeos_fs_ntfs.layout import CHILD_VCN, FILE_NAME, INDEX_ENTRY, INDEX_HEADER, EntryFlags
+from jefeos_fs_ntfs.names import encode_units
 
 if TYPE_CHECKING:
     from jefeos_fs_ntfs.index import Index
     from jefeos_fs_ntfs.transaction import Block
 
 Key = Any
+FILE_NAMES: Final = "$I30"
+"""The index of a directory."""
 HAS_CHILD, END = int(EntryFlags.HAS_CHILD), int(EntryFlags.END)
 NAME_OFFSET: Final = INDEX_ENTRY.size + FILE_NAME.size
 NAME_LENGTH_OFFSET: Final = NAME_OFFSET - 2
@@ -94,18 +96,18 @@ class Node:
 
 
 class PackedNode:
-    """A block as it was read, ``what`` says whose. Every method raises CorruptError for entries that leave it."""
+    """A block as it was read. Every method raises CorruptError for entries that leave it."""
 
-    __slots__ = ("_children", "_end", "_first", "_keys", "_offsets", "data", "is_leaf", "searches", "update_number",
-                 "what")
+    __slots__ = ("_children", "_end", "_first", "_keys", "_offsets", "data", "index", "is_leaf", "searches",
+                 "update_number")
 
-    def __init__(self, data: bytes, start: int, what: object) -> None:
+    def __init__(self, index: Index, data: bytes, start: int) -> None:
         """``start``: of the INDEX_HEADER in ``data``."""
         first, length, _, flags = INDEX_HEADER.unpack_from(data, start)
         self.data = data
-        self.what = what
-        self.is_leaf = not flags & HAS_CHILD
-        """As the header says."""
+        self.index = index
+        self.is_leaf = not flags & HAS_CHILD and index.name == FILE_NAMES
+        """A leaf of file names, as the header says."""
         self.update_number = 0
         self.searches = 0
         """How often somebody came by."""
@@ -114,7 +116,7 @@ class PackedNode:
         self._keys: list[Key] = []
         self._children: list[int] | None = None
         if first < INDEX_HEADER.size or first % 8 or self._end > len(data):
-            raise CorruptError(f"{what}: entries from {first} to {length} in a node")
+            raise CorruptError(f"{index}: entries from {first} to {length} in a node")
 
     @property
     def offsets(self) -> list[int]:
@@ -129,7 +131,7 @@ class PackedNode:
         return self._children if self.offsets is not None else None
 
     def _scan(self) -> list[int]:
-        data, offset, end, what = self.data, self._first, self._end, self.what
+        data, offset, end, what = self.data, self._first, self._end, self.index
         offsets: list[int] = []
         children: list[int] = []
         unpack, size = _LENGTHS.unpack_from, INDEX_ENTRY.size
@@ -154,6 +156,8 @@ class PackedNode:
             offset += length
         if children and len(children) != len(offsets) + 1:
             raise CorruptError(f"{what}: a node with {len(offsets)} entries and {len(children)} children")
+        if children and self.is_leaf:
+            raise CorruptError(f"{what}: a leaf with children")
         self._children = children or None
         self._keys = [None] * len(offsets)
         return offsets
@@ -186,12 +190,14 @@ class PackedNode:
             if length & 7 or length < INDEX_ENTRY.size:
                 break
             offset += length
-        raise CorruptError(f"{self.what}: a leaf with broken entries")
+        raise CorruptError(f"{self.index}: a leaf with broken entries")
 
-    def search(self, key: Key, key_of: Callable[[bytes], Key]) -> tuple[int, bytes | None]:
-        """Where a key is or belongs, and its entry."""
+    def search(self, key: Key) -> tuple[int, bytes | None]:
+        """Where a key is or belongs (in a leaf that does not matter), and its entry."""
+        if self.is_leaf:
+            return 0, self.find_name(encode_units(key[1]))
         high = len(self.offsets)
-        keys = self._keys
+        keys, key_of = self._keys, self.index.key_of
         low = 0
         while low < high:
             middle = (low + high) >> 1
@@ -210,6 +216,6 @@ class PackedNode:
         entries = [self.entry(position) for position in range(len(self.offsets))]
         keys = [key_of(entry) if key is None else key for key, entry in zip(self._keys, entries, strict=True)]
         if any(map(ge, keys, keys[1:])):
-            raise CorruptError(f"{self.what}: keys out of order")
+            raise CorruptError(f"{self.index}: keys out of order")
         node.keys, node.entries, node.children = keys, entries, self._children
         node.update_number = self.update_number

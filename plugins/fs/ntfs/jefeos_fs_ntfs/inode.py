@@ -33,7 +33,7 @@ from jefeos.vfs.flags import (
 )
 from jefeos.vfs.inode import PAGE_SIZE, Inode
 
-from jefeos_fs_ntfs.attribute import make_resident
+from jefeos_fs_ntfs.attribute import make_resident, sizes_at, type_name
 from jefeos_fs_ntfs.extended import (
     DEFAULT_PERMISSIONS,
     Owner,
@@ -80,7 +80,7 @@ _STANDARD, _FILE_NAME, _DATA, _EA = (
     int(AttributeType.EA),
 )
 _NAMESPACE_OFFSET: Final = FILE_NAME.size - 1
-_DOS: Final = bytes((Namespace.DOS,))
+_DOS: Final = int(Namespace.DOS)
 _NOBODY: Final = Owner()
 _PLAIN: Final = Meaning(0)
 
@@ -123,6 +123,11 @@ class NtfsInode(Inode):
         stream = self.entry.streams.get((_DATA, ""))
         if stream is not None:
             return stream.data_size, stream.allocated_bytes
+        if not self.entry.base.decoded:
+            raw, places = self.entry.places()
+            for place in places:
+                if place[0] == _DATA and not place[4]:
+                    return sizes_at(raw, place)
         attribute = self.entry.find(_DATA)
         return attribute.sizes if attribute is not None else (0, 0)
 
@@ -384,22 +389,24 @@ class StreamInode(NtfsInode):
 
 def describe(entry: Entry) -> dict[str, Any]:
     """What `NtfsInode` is to be made with, from the records. Raises CorruptError."""
-    standard = ea = data = None
-    names = 0
-    for attribute in entry.all():
-        kind = attribute.type
-        if kind == _FILE_NAME:
-            names += attribute.value[_NAMESPACE_OFFSET : _NAMESPACE_OFFSET + 1] != _DOS
-        elif kind == _DATA:
-            if not attribute.name and data is None:
-                data = attribute
+    raw, places = entry.places()
+    value, names, owner, data = b"", 0, _NOBODY, None
+    for place in places:
+        kind, _, _, non_resident, name_length, _, _, _, start, stop = place
+        if kind == _DATA:
+            if not name_length and data is None:
+                data = place
+        elif kind == _EA and owner is _NOBODY:
+            owner = read_owner(entry.value(_EA) or b"" if non_resident else raw[start:stop])
+        elif non_resident:
+            if kind in (_STANDARD, _FILE_NAME):
+                raise CorruptError(f"MFT record {entry.number}: {type_name(kind)} has to be resident")
+        elif kind == _FILE_NAME:
+            names += stop - start <= _NAMESPACE_OFFSET or raw[start + _NAMESPACE_OFFSET] != _DOS
         elif kind == _STANDARD:
-            standard = attribute
-        elif kind == _EA and ea is None:
-            ea = attribute
-    if standard is None:
+            value = raw[start:stop]
+    if not value:
         raise CorruptError(f"MFT record {entry.number} has no $STANDARD_INFORMATION")
-    value = standard.value
     security_id = 0
     if len(value) >= STANDARD_INFORMATION.size:
         born, modified, changed, accessed, attributes, _, security_id, _, _ = STANDARD_INFORMATION.unpack_from(value)
@@ -407,9 +414,6 @@ def describe(entry: Entry) -> dict[str, Any]:
         born, modified, changed, accessed, attributes = STANDARD_INFORMATION_OLD.unpack_from(value)
     else:
         raise CorruptError(f"MFT record {entry.number}: $STANDARD_INFORMATION has {len(value)} bytes")
-    owner = _NOBODY
-    if ea is not None:
-        owner = read_owner(ea.value if ea.resident else entry.value(_EA) or b"")
     kind, size, tag, meaning = S_IFDIR if entry.is_directory else S_IFREG, 0, 0, _PLAIN
     if attributes & _REPARSE_POINT:
         reparse = entry.value(AttributeType.REPARSE_POINT, limit=REPARSE_BYTES_MAX)
@@ -418,8 +422,8 @@ def describe(entry: Entry) -> dict[str, Any]:
             meaning = understand(reparse)
             kind = meaning.kind or kind
     if kind == S_IFREG and data is not None:
-        size = data.sizes[0]
-        if attributes & _SYSTEM and size <= INTERIX_BYTES_MAX and not data.flags & _ENCRYPTED:
+        size = sizes_at(raw, data)[0]
+        if attributes & _SYSTEM and size <= INTERIX_BYTES_MAX and not data[6] & _ENCRYPTED:
             meaning = understand_interix(entry.stream(_DATA).read(0, size)) or meaning
             kind = meaning.kind or kind
     if kind == S_IFLNK:

@@ -234,8 +234,8 @@ class Journal:
         else:
             self._forget()
         self.cache.order()
-        for offset, data in blocks:
-            self.cache.write(offset, data)
+        for offset, pieces in _neighbours(blocks):
+            self.cache.write(offset, b"".join(pieces))
 
     def begin(self, *, empty: bool) -> None:
         """The volume is going to be written to. ``empty``: the log is, as `state` said."""
@@ -281,6 +281,19 @@ class Journal:
     def _fill(self, offset: int, length: int) -> None:
         for start in range(0, length, FILL_AT_ONCE):
             self._write(offset + start, EMPTY * min(FILL_AT_ONCE, length - start))
+
+
+def _neighbours(blocks: list[Block]) -> list[tuple[int, list[bytes]]]:
+    """What follows each other in the list and on the volume in one: records that were made or removed in a row."""
+    found: list[tuple[int, list[bytes]]] = []
+    end = -1
+    for offset, data in blocks:
+        if offset == end:
+            found[-1][1].append(data)
+        else:
+            found.append((offset, [data]))
+        end = offset + len(data)
+    return found
 
 
 def _find_log(cache: BufferCache, geometry: Geometry) -> list[tuple[int, int]]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 KEPT_RECORDS: Final = 24 << 10
 """Some 40 MiB at most."""
+WINDOW_BYTES: Final = 4096
 GROW_LEAST: Final = 64
 GROW_MOST: Final = 4096
 _IN_USE: Final = int(RecordFlags.IN_USE)
@@ -53,11 +54,13 @@ class CachedRecord(MftRecord):
 
     def snapshot(self) -> Any:
         """Everything but the update sequence number, which only ever goes on."""
-        return self.sequence, self.flags, self.base, self.link_count, self.next_instance, self.attributes.copy()
+        attributes = self._attributes
+        return (self.sequence, self.flags, self.base, self.link_count, self.next_instance,
+                attributes if attributes is None else attributes.copy())
 
     def restore(self, state: Any) -> None:
         """Come back to a snapshot."""
-        self.sequence, self.flags, self.base, self.link_count, self.next_instance, self.attributes = state
+        self.sequence, self.flags, self.base, self.link_count, self.next_instance, self._attributes = state
 
     def blocks(self) -> list[Block]:
         """The record, and its copy in $MFTMirr."""
@@ -79,6 +82,8 @@ class Mft:
         self._next = int(MetaFile.FIRST_FREE)
         self._blank_from = RECORD_NUMBER_MAX
         """Records from here on were never used."""
+        self._window = (0, b"")
+        """The number of the first record that was read last, and the bytes, of neighbours as well."""
 
     def load(self) -> Entry:
         """Find the table by its own record 0, and give its entry, which has to be kept. Raises CorruptError."""
@@ -113,10 +118,25 @@ class Mft:
         if record is None:
             if not 0 <= number < self.count:
                 raise CorruptError(f"MFT record {number} is past the end of the {self.count} that there are")
-            record = CachedRecord.parse(number, self.stream.read_raw(number * self.record_bytes, self.record_bytes))
+            record = CachedRecord.parse(number, self._read(number))
             record.mft = self
             self.records[number] = record
         return record
+
+    def _read(self, number: int) -> bytes:
+        """The bytes of a record. Its neighbours come along: files that were made together are looked at together."""
+        record_bytes, (first, data) = self.record_bytes, self._window
+        start = (number - first) * record_bytes
+        if not 0 <= start < len(data):
+            first = number - number % max(WINDOW_BYTES // record_bytes, 1)
+            length = min(WINDOW_BYTES, (self.count - first) * record_bytes)
+            try:
+                data = self.stream.read_raw(first * record_bytes, max(length, record_bytes))
+            except KernelError:  # a neighbour's sectors may be bad
+                return self.stream.read_raw(number * record_bytes, record_bytes)
+            self._window = first, data
+            start = (number - first) * record_bytes
+        return data[start : start + record_bytes]
 
     def read_while_loading(self, reference: int) -> CachedRecord:
         """A record of the table itself, by the runs that are known so far."""
@@ -237,6 +257,7 @@ class Mft:
 
     def blocks_of(self, number: int, data: bytes) -> list[Block]:
         """Where the bytes of a record go."""
+        self._window = 0, b""
         blocks = self.stream.locate_data(number * self.record_bytes, data)
         if number < self.mirrored:
             blocks += self.volume.mirror_blocks(number, data)

@@ -11,12 +11,13 @@ from typing import Final, Self
 
 from jefeos.errors import CorruptError
 
-from jefeos_fs_ntfs.attribute import Attribute, parse_attributes
+from jefeos_fs_ntfs.attribute import Attribute, Place, attribute_at, find_attributes
 from jefeos_fs_ntfs.layout import (
     BLOCK_BYTES,
     FILE_MAGIC,
     FILE_RECORD,
     REFERENCE_MASK,
+    AttributeType,
     FileRecord,
     RecordFlags,
 )
@@ -24,6 +25,7 @@ from jefeos_fs_ntfs.layout import (
 _USA: Final = struct.Struct("<4sHH")
 _BLANK: Final = bytes(BLOCK_BYTES - 2)
 _IN_USE: Final = int(RecordFlags.IN_USE)
+_LIST: Final = int(AttributeType.ATTRIBUTE_LIST)
 END_MARK: Final = b"\xff\xff\xff\xff\0\0\0\0"
 
 
@@ -67,10 +69,14 @@ def attributes_offset(record_bytes: int) -> int:
 
 
 class MftRecord:
-    """One record, decoded. ``attributes`` are in on-disk order; change them through the file that owns the record."""
+    """One record. ``attributes`` are in on-disk order; change them through the file that owns the record.
 
-    __slots__ = ("attributes", "base", "flags", "link_count", "lsn", "next_instance", "number", "sequence",
-                 "update_number")
+    They are found and checked when the record is read, and decoded when somebody asks for them: who only looks at a
+    file (`places`) or gives its record back has no need of it.
+    """
+
+    __slots__ = ("_attributes", "_data", "_places", "base", "flags", "link_count", "lsn", "next_instance", "number",
+                 "sequence", "update_number")
 
     def __init__(self, number: int, sequence: int = 1, flags: int = 0, base: int = 0) -> None:
         self.number = number
@@ -82,7 +88,43 @@ class MftRecord:
         self.next_instance = 0
         self.update_number = 1
         self.lsn = 0
-        self.attributes: list[Attribute] = []
+        self._attributes: list[Attribute] | None = []
+        self._data = b""
+        self._places: list[Place] = []
+        """Of the attributes in ``_data``, for as long as ``_attributes`` is None."""
+
+    @property
+    def attributes(self) -> list[Attribute]:
+        """All of them."""
+        attributes = self._attributes
+        if attributes is None:
+            data = self._data
+            attributes = self._attributes = [attribute_at(data, place) for place in self._places]
+        return attributes
+
+    @attributes.setter
+    def attributes(self, attributes: list[Attribute]) -> None:
+        self._attributes = attributes
+
+    @property
+    def decoded(self) -> bool:
+        """Whether its attributes are."""
+        return self._attributes is not None
+
+    def places(self) -> tuple[bytes, list[Place]]:
+        """Some bytes, and where in them the attributes are."""
+        if self._attributes is None:
+            return self._data, self._places
+        data = b"".join([*[attribute.raw for attribute in self._attributes], END_MARK])
+        return data, find_attributes(data, 0, len(data))
+
+    @property
+    def listed(self) -> bool:
+        """Whether there is an attribute list, which is the first attribute but for STANDARD_INFORMATION."""
+        attributes, places = self._attributes, self._places
+        if attributes is None:
+            return len(places) > 1 and (places[1][0] == _LIST or places[0][0] == _LIST)
+        return len(attributes) > 1 and (attributes[1].type == _LIST or attributes[0].type == _LIST)
 
     @property
     def in_use(self) -> bool:
@@ -101,7 +143,13 @@ class MftRecord:
 
     def used_bytes(self, record_bytes: int) -> int:
         """How much of the record is taken, end mark included."""
-        return attributes_offset(record_bytes) + sum([len(attribute.raw) for attribute in self.attributes]) + 8
+        return attributes_offset(record_bytes) + len(self._body()) + 8
+
+    def _body(self) -> bytes:
+        """The bytes of all attributes."""
+        if self._attributes is not None:
+            return b"".join([attribute.raw for attribute in self._attributes])
+        return self._data[self._places[0][1] : self._places[-1][2]] if self._places else b""
 
     @classmethod
     def parse(cls, number: int, data: bytes) -> Self:
@@ -117,7 +165,9 @@ class MftRecord:
         (usa_offset,) = struct.unpack_from("<H", data, 4)
         record.update_number = int.from_bytes(data[usa_offset : usa_offset + 2], "little")
         try:
-            record.attributes = parse_attributes(data, first, in_use)
+            record._data = data[:in_use]
+            record._places = find_attributes(data, first, in_use)
+            record._attributes = None
         except CorruptError as error:
             raise CorruptError(f"{what}: {error.args[0]}") from None
         return record
@@ -125,7 +175,7 @@ class MftRecord:
     def pack(self, record_bytes: int) -> bytes:
         """The bytes for the medium, with the next update sequence number. Raises CorruptError when it is too full."""
         first = attributes_offset(record_bytes)
-        body = b"".join([attribute.raw for attribute in self.attributes])
+        body = self._body()
         in_use = first + len(body) + 8
         if in_use > record_bytes:
             raise CorruptError(f"MFT record {self.number}: {in_use} bytes do not fit its {record_bytes}")

@@ -174,9 +174,8 @@ class Stream(RunList):
     def read_raw(self, offset: int, count: int) -> bytes:
         """What is in the clusters, zeros for holes."""
         pieces = self.locate(offset, count)
-        if len(pieces) == 1:
-            place, length = pieces[0]
-            return bytes(length) if place < 0 else self.volume.cache.read(place, length)
+        if len(pieces) == 1 and pieces[0][0] >= 0:
+            return self.volume.cache.read(*pieces[0])
         return self.volume.cache.read_pieces(pieces)
 
     # -- writing --

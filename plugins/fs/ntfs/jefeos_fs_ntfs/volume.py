@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from weakref import WeakValueDictionary
 
 from jefeos.errors import CorruptError, Errno, KernelError
 
@@ -26,6 +25,7 @@ from jefeos_fs_ntfs.mft import Mft
 from jefeos_fs_ntfs.names import UPCASE_UNITS, Collator
 from jefeos_fs_ntfs.reparse import release_file
 from jefeos_fs_ntfs.transaction import Block, Transaction
+from jefeos_fs_ntfs.weak import WeakTable
 
 if TYPE_CHECKING:
     from jefeos.block.cache import BufferCache
@@ -55,7 +55,7 @@ class Volume:
         self.orphans: set[int] = set()
         """Files that have no name but are open."""
         self.collator = Collator(b"")
-        self.entries: WeakValueDictionary[int, Entry] = WeakValueDictionary()
+        self.entries: WeakTable[int, Entry] = WeakTable()
         self._kept: dict[int, Entry] = {}
         self._metadata_files: dict[str, int | None] = {}
         self._clusters: Clusters | None = None
@@ -93,7 +93,7 @@ class Volume:
 
     def drop_entry(self, number: int) -> None:
         """The file is gone."""
-        self.entries.pop(number, None)
+        self.entries.discard(number)
 
     @property
     def clusters(self) -> Clusters:
