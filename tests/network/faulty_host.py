@@ -43,8 +43,11 @@ class HostNetwork:
     lan: Lan
 
 
-def run(main: Callable[[HostNetwork], Awaitable[Any]], *, faults: Faults | None = None, mtu: int = 1500) -> None:
-    """Build the network, run ``main`` and print what it returns."""
+def run(
+    main: Callable[[HostNetwork], Awaitable[Any]], *, faults: Faults | None = None, mtu: int = 1500,
+    router: Callable[[bytes, bool], bytes] | None = None,
+) -> None:  # fmt: skip
+    """Build the network, run ``main`` and print what it returns. ``router`` may change frames; True: to the host."""
     clock = RealClock()
     loop = KernelLoop(clock)
 
@@ -53,6 +56,9 @@ def run(main: Callable[[HostNetwork], Awaitable[Any]], *, faults: Faults | None 
         lan = Lan(loop.call_soon, loop.call_later_ns, seed=1, faults=faults)
         bridge, port = lan.port(), lan.port()
         tap.receiver, bridge.receiver = bridge.send, tap.send
+        if router is not None:
+            tap.receiver = lambda frame: bridge.send(router(frame, False))
+            bridge.receiver = lambda frame: tap.send(router(frame, True))
         for words in (
             f"addr add {HOST}/24 dev {TAP}", f"link set {TAP} mtu {mtu} up", "link set lo up",
         ):  # fmt: skip

@@ -1,5 +1,5 @@
 """Scenarios between the host's TCP and ours (faulty_host.py): ``transfer ROLE DIRECTION MEGABYTES FAULTS``,
-``scan PORTS``, ``attack PYTHON COUNT``."""
+``scan PORTS``, ``attack PYTHON COUNT``, ``ecn ROLE OURS THEIRS EVERY``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from faulty_host import HOST, OUR_MAC, OURS, TAP, HostNetwork, run
 from jefeos.errors import KernelError
 from jefeos.net.address import SocketAddress, parse_address
+from jefeos.net.checksum import checksum
 from jefeos.net.wires.lan import Faults
 
 BLOCK = random.Random(5).randbytes(1_000_003)
@@ -131,6 +133,7 @@ async def transfer(network: HostNetwork, role: str, direction: str, total: int) 
         host_receive(network.loop, host), our_receive(ours),
     )  # fmt: skip
     seconds = time.monotonic() - started
+    info = ours.get_option("tcp_info")["options"], host.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 8)[5]
     ours.close()
     host.close()
     digest = hashlib.sha256()
@@ -146,6 +149,7 @@ async def transfer(network: HostNetwork, role: str, direction: str, total: int) 
         and we_got == (back, digest.hexdigest() if back else empty),
         "megabytes_a_second": (out + back) / 1e6 / seconds,
         "states": states,
+        "options": info,
         "lost": network.lan.statistics.lost,
         "counters": {name: count for name, count in network.stack.counters()["TcpExt"].items() if count},
     }
@@ -222,9 +226,52 @@ async def scan(network: HostNetwork, ports: str) -> dict[str, Any]:
     return {"found": found, "states": states, "orphans": network.stack.tcp.layer.orphans}
 
 
+class MarkingRouter:
+    """A router that marks each so many packets of those that allow it, and counts what it sees."""
+
+    def __init__(self, every: int) -> None:
+        self.every = every
+        self.seen: Counter[str] = Counter()
+
+    def __call__(self, frame: bytes, to_host: bool) -> bytes:
+        """A frame of either direction, perhaps with a mark."""
+        if frame[12:14] != b"\x08\0" or frame[23] != 6:
+            return frame
+        way = "to host" if to_host else "to us"
+        flags = frame[14 + 4 * (frame[14] & 0xF) + 13]
+        if not flags & 0x02:
+            self.seen[f"ECE {way}"] += bool(flags & 0x40)
+            self.seen[f"CWR {way}"] += bool(flags & 0x80)
+        if frame[15] & 3 not in (1, 2):
+            return frame
+        self.seen[f"ECT {way}"] += 1
+        if self.every and not self.seen[f"ECT {way}"] % self.every:
+            self.seen[f"CE {way}"] += 1
+            head = bytearray(frame[14:34])
+            head[1] |= 3
+            head[10:12] = b"\0\0"
+            head[10:12] = checksum(head).to_bytes(2, "big")
+            return frame[:14] + bytes(head) + frame[34:]
+        return frame
+
+
+async def ecn(network: HostNetwork, role: str, ours: int, theirs: int, router: MarkingRouter) -> dict[str, Any]:
+    """3 MB both ways with these settings of tcp_ecn; what was agreed, and what the router saw."""
+    network.stack.settings["net.ipv4.tcp_ecn"] = ours
+    Path("/proc/sys/net/ipv4/tcp_ecn").write_text(str(theirs))
+    result = await transfer(network, role, "both", 3_000_000)
+    return {**result, **router.seen}
+
+
 def main() -> None:
     """See the module's text."""
     scenario, *arguments = sys.argv[1:]
+    if scenario == "ecn":
+        role, *numbers = arguments
+        ours, theirs, every = map(int, numbers)
+        router = MarkingRouter(every)
+        run(lambda network: ecn(network, role, ours, theirs, router), router=router)
+        return
     if scenario == "scan":
         run(lambda network: scan(network, arguments[0]))
         return

@@ -16,6 +16,8 @@ from faulty_host import PATIENCE_S, in_namespace
 
 pytestmark = pytest.mark.peer
 SCRIPT = "tcp_host_peer.py"
+ECN_OPTION = 8
+"""TCPI_OPT_ECN."""
 BAD = {"loss": 0.02, "duplication": 0.02, "corruption": 0.02, "reordering": 0.05}
 TERRIBLE = {"loss": 0.2, "mtu": 9000}
 SLOW = {"delay_ns": 100_000_000, "jitter_ns": 5_000_000}
@@ -60,6 +62,23 @@ def test_a_hundred_megabytes(
     host_program: Callable[[str], str], role: str, direction: str, faults: dict[str, Any]
 ) -> None:
     transfer(host_program, role, direction, 100, faults, timeout_s=4000)
+
+
+@pytest.mark.parametrize("role", ["client", "server"])
+@pytest.mark.parametrize(("ours", "theirs"), [(1, 1), (1, 2), (2, 1), (2, 2), (1, 0), (0, 1)])
+def test_ecn_is_agreed_on_as_the_host_does(
+    host_program: Callable[[str], str], role: str, ours: int, theirs: int
+) -> None:
+    """tcp_ecn of Linux: 0 never, 1 asks and agrees, 2 agrees only. On a router's marks both slow down and say so."""
+    asks, agrees = (ours, theirs) if role == "client" else (theirs, ours)
+    wanted = asks == 1 and agrees > 0
+    result = in_namespace(host_program, SCRIPT, "ecn", role, str(ours), str(theirs), "50")
+    assert result["right"]
+    assert [bool(options & ECN_OPTION) for options in result["options"]] == [wanted, wanted]
+    for way, back in (("to host", "to us"), ("to us", "to host")):
+        assert bool(result.get(f"CE {way}", 0)) == wanted
+        assert bool(result[f"ECE {back}"]) == bool(result[f"CWR {way}"]) == wanted
+    assert result["lost"] == 0
 
 
 def scan(host_program: Callable[[str], str], ports: str, timeout_s: float = PATIENCE_S) -> None:

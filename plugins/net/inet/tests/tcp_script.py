@@ -23,9 +23,9 @@ OURS, PEER = bytes((10, 0, 0, 1)), bytes((10, 0, 0, 2))
 PEER_INITIAL = 0xFFFF_FF00
 """So that numbers wrap early."""
 PLAIN = {"tcp_timestamps": 0, "tcp_sack": 0, "tcp_window_scaling": 0}
-FLAGS = {"F": 0x01, "S": 0x02, "R": 0x04, "P": 0x08, ".": 0x10, "U": 0x20}
+FLAGS = {"F": 0x01, "S": 0x02, "R": 0x04, "P": 0x08, ".": 0x10, "U": 0x20, "E": 0x40, "W": 0x80}
 _LINE = re.compile(
-    r"(?P<flags>[FSRPU.]+) (?P<start>-?\d+):(?P<end>-?\d+)\((?P<length>\d+)\)(?: ack (?P<ack>-?\d+))?"
+    r"(?P<flags>[FSRPU.EW]+) (?P<start>-?\d+):(?P<end>-?\d+)\((?P<length>\d+)\)(?: ack (?P<ack>-?\d+))?"
     r"(?: win (?P<win>\d+))?(?: urg (?P<urg>\d+))?(?: <(?P<options>[^>]*)>)?$"
 )
 
@@ -49,8 +49,8 @@ class Script:
 
     # --- what happens ---
 
-    def receives(self, line: str) -> None:
-        """A segment from the peer."""
+    def receives(self, line: str, *, congested: bool = False) -> None:
+        """A segment from the peer, perhaps marked by a router."""
         match = _LINE.match(line)
         assert match, line
         flags = sum(FLAGS[letter] for letter in match["flags"])
@@ -61,7 +61,7 @@ class Script:
         )  # fmt: skip
         payload = bytes(int(match["start"]) + index & 0xFF for index in range(int(match["length"])))
         data = seal(PEER, OURS, header, payload) + payload
-        self.layer.segment_arrived(PEER, OURS, data, self.time.now_ns)
+        self.layer.segment_arrived(PEER, OURS, data, self.time.now_ns, congested=congested)
 
     def _options(self, text: str) -> Options:
         options = Options()

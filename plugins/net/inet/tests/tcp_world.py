@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import heapq
 import random
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -77,6 +78,8 @@ class Host:
     unreachables: list[int] = field(factory=list)
     too_long: int = 0
     """Segments that the MTU does not allow, which are lost."""
+    classes: deque[int] = field(factory=lambda: deque(maxlen=100))
+    """Traffic classes of what was sent last."""
     fail_sends: int = 0
     """So many sends find the device full."""
 
@@ -101,6 +104,7 @@ class Host:
         if not segment_bytes and len(header) + len(payload) + (20 if len(source) == 4 else 40) > self.mtu:
             self.too_long += 1
             return True
+        self.classes.append(traffic_class)
         head = bytes((len(source), hop_limit)) + source + destination
         self.carry(head + seal(source, destination, header, payload) + bytes(payload))
         return True

@@ -6,6 +6,7 @@
       sender.py    its sending half, with congestion.py and rto.py
       recovery.py  losses and what is sent again, with flight.py, rack.py and scoreboard.py
       receiver.py  its receiving half, with reassembly.py and bytequeue.py
+      ecn.py       marks of routers, on both halves
       express.py   the short way in and out for the usual segment
       arrival.py   what segments do to it           expiry.py     what time does to it; timers.py is one heap for all
     listener.py    handshakes and SYN cookies       timewait.py   what remains of a connection

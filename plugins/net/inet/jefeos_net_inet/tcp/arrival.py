@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Final
 
 from jefeos.errors import Errno
 
+from jefeos_net_inet.tcp.ecn import agreed
 from jefeos_net_inet.tcp.receiver import ACK_LATER, ACK_NONE, ACK_NOW, Receiver
 from jefeos_net_inet.tcp.sequence import HALF, MASK
 from jefeos_net_inet.tcp.states import FLUSHING, RECEIVING, Event, State
-from jefeos_net_inet.tcp.wire import ACK, FIN, RST, SYN, URG
+from jefeos_net_inet.tcp.wire import ACK, ECE, FIN, RST, SYN, URG
 
 if TYPE_CHECKING:
     from jefeos_net_inet.tcp.connection import Connection
@@ -108,6 +109,8 @@ def _in_syn_sent(connection: Connection, segment: Segment, now_ns: int) -> None:
     if not flags & SYN:
         return
     connection.heard_ns = now_ns
+    if connection.asked_ecn:
+        connection.ecn = agreed(flags)
     agree(connection, segment.sequence, segment.window, segment.options, segment.stamp)
     if not acceptable:  # both opened at once
         connection.step(Event.SYN)
@@ -194,6 +197,12 @@ def _process(connection: Connection, segment: Segment, now_ns: int) -> None:
         connection.layer.count("TCPACKSkipped" if ack < una else "TCPAckedUnsent")
         connection.challenge(now_ns)  # RFC 5961, section 5
         return
+    ecn = connection.ecn
+    if ecn is not None:
+        if flags & ECE and ack >= una:
+            ecn.heard(sender, ack, now_ns)
+        if length and ecn.arrived(flags, segment.congested):
+            receiver.ack_state = ACK_NOW
     # An older acknowledgment says nothing, but the data that come with it count.
     if ack >= una and sender.acknowledge(segment, sequence, ack, end - sequence, now_ns):
         connection.keepalive_probes = 0

@@ -14,6 +14,7 @@ from jefeos.net.device import ETHERNET_HEADER_BYTES, Features, NetDevice, Offloa
 
 from jefeos_net_inet.addresses import Kind
 from jefeos_net_inet.packets import Packet
+from jefeos_net_inet.tcp.ecn import CODEPOINTS, CONGESTED
 from jefeos_net_inet.tcp.express import Express, Lane
 from jefeos_net_inet.tcp.layer import TcpLayer
 from jefeos_net_inet.tcp.network import Path
@@ -185,6 +186,7 @@ class TcpOverIp:
         self.layer.segment_arrived(
             packet.source, packet.destination, packet.payload, packet.received_ns,
             packet.checksum_good or len(packet.whole) > packet.interface.mtu, packet.interface.index,
+            congested=packet.traffic_class & CODEPOINTS == CONGESTED,
         )  # fmt: skip
 
     def intercepted(self, packet: Packet, interceptor: Interceptor) -> None:
@@ -192,6 +194,7 @@ class TcpOverIp:
         self.layer.segment_arrived(
             packet.source, packet.destination, packet.payload, packet.received_ns,
             packet.checksum_good or len(packet.whole) > packet.interface.mtu, packet.interface.index, interceptor,
+            packet.traffic_class & CODEPOINTS == CONGESTED,
         )  # fmt: skip
 
     def problem(self, problem: Problem) -> None:

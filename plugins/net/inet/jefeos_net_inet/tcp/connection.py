@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jefeos.errors import Errno, KernelError
 
 from jefeos_net_inet.tcp import arrival, expiry
+from jefeos_net_inet.tcp.ecn import asks
 from jefeos_net_inet.tcp.options import (
     MOST_SACK_BLOCKS,
     STAMPS_BYTES,
@@ -28,11 +29,23 @@ from jefeos_net_inet.tcp.receiver import LARGEST_WINDOW, Receiver
 from jefeos_net_inet.tcp.sender import CORK_NS, Sender
 from jefeos_net_inet.tcp.sequence import MASK, NEVER
 from jefeos_net_inet.tcp.states import FLUSHING, SENDING, Event, State, after
-from jefeos_net_inet.tcp.wire import ACK, FIN, HEADER, HEADER_BYTES, HEADER_WITH_STAMPS, RST, SYN, URG
+from jefeos_net_inet.tcp.wire import (
+    ACK,
+    CWR,
+    ECE,
+    FIN,
+    HEADER,
+    HEADER_BYTES,
+    HEADER_WITH_STAMPS,
+    RST,
+    SYN,
+    URG,
+)
 
 if TYPE_CHECKING:
     from jefeos.net.address import Address
 
+    from jefeos_net_inet.tcp.ecn import Ecn
     from jefeos_net_inet.tcp.layer import TcpLayer
     from jefeos_net_inet.tcp.network import Path
     from jefeos_net_inet.tcp.socket import TcpSocket
@@ -51,7 +64,7 @@ class Connection:
     """See the module's text. Addresses are those on the wire: four bytes also for an IPv6 socket that speaks IPv4."""
 
     __slots__ = (
-        "_challenge_credit", "_challenge_since_ns", "_finished", "cork_at_ns", "error", "heard_ns",
+        "asked_ecn", "_challenge_credit", "_challenge_since_ns", "_finished", "cork_at_ns", "ecn", "error", "heard_ns",
         "keepalive_at_ns", "keepalive_probes", "key", "lane", "layer", "linger_at_ns", "local", "local_port", "more",
         "mss", "notify", "options", "orphan", "passive", "path", "receiver", "recent_stamp", "recent_stamp_ns",
         "remote", "remote_port", "retransmits", "scaling", "sender", "shut_reading", "shut_writing", "socket",
@@ -85,6 +98,8 @@ class Connection:
         self.scaling = False
         """Window scaling was agreed."""
         self.stamp_offset = layer.secrets.stamp_offset(self.local, self.remote)
+        self.ecn: Ecn | None = None
+        """None: not agreed on."""
         self.recent_stamp = 0
         """TS.Recent."""
         self.recent_stamp_ns = 0
@@ -94,6 +109,8 @@ class Connection:
         """Why it ended; errno."""
         self.soft_error = 0
         """What ICMP said meanwhile; the reason if it times out."""
+        self.asked_ecn = False
+        """A SYN of ours asked for ECN."""
         self.passive = False
         self.orphan = False
         self.notify = False
@@ -197,14 +214,18 @@ class Connection:
         return (now_ns // 1_000_000 + self.stamp_offset) & MASK
 
     def emit(
-        self, now_ns: int, sequence: int, flags: int, payload: bytes | memoryview = b"", segment_bytes: int = 0
-    ) -> bool:
-        """Send a segment that acknowledges what arrived. False if the device has no room. HOT."""
+        self, now_ns: int, sequence: int, flags: int, payload: bytes | memoryview = b"", segment_bytes: int = 0,
+        mark: int = 0,
+    ) -> bool:  # fmt: skip
+        """Send a segment that acknowledges what arrived. False if the device has no room. ``mark`` is what ECN says in
+        the IP header. HOT."""
         receiver = self.receiver
         window = receiver.advertise()
         if window > LARGEST_WINDOW:
             window = LARGEST_WINDOW
         urgent = 0
+        if self.ecn is not None and self.ecn.echoing:
+            flags |= ECE
         with_sack = (receiver.reassembly.ranges or receiver.duplicate is not None) and self.sender.sack
         if self.sender.urgent_end > sequence:
             flags |= URG
@@ -216,7 +237,7 @@ class Connection:
             if lane is not None:
                 sent = lane.send(
                     now_ns, sequence & MASK, receiver.nxt & MASK, flags, window,
-                    (now_ns // 1_000_000 + self.stamp_offset) & MASK, self.recent_stamp, payload,
+                    (now_ns // 1_000_000 + self.stamp_offset) & MASK, self.recent_stamp, payload, mark,
                 )  # fmt: skip
                 if sent is not None:
                     self.layer.segments_out += 1
@@ -233,7 +254,7 @@ class Connection:
             header = HEADER.pack(*numbers, _PLAIN | flags, window, 0, urgent)
         if with_sack:
             header = self._with_sack(header, len(payload))
-        return self.output(header, payload, segment_bytes)
+        return self.output(header, payload, segment_bytes, mark)
 
     def _with_sack(self, header: bytes, payload_bytes: int) -> bytes:
         blocks = self.receiver.sack_blocks(MOST_SACK_BLOCKS - 1 if self.stamps else MOST_SACK_BLOCKS)
@@ -243,7 +264,7 @@ class Connection:
         words = len(option) // 4 << 4
         return header[:12] + bytes((header[12] + words,)) + header[13:] + option
 
-    def output(self, header: bytes, payload: bytes | memoryview, segment_bytes: int) -> bool:
+    def output(self, header: bytes, payload: bytes | memoryview, segment_bytes: int, mark: int = 0) -> bool:
         """Hand a segment to the network. HOT."""
         options, layer, local = self.options, self.layer, self.local
         if len(local) == 4:
@@ -253,7 +274,7 @@ class Connection:
         layer.segments_out += 1
         if layer.network.send(
             local, self.remote, header, payload, segment_bytes, hop_limit if hop_limit > 0 else 0,
-            traffic_class if traffic_class > 0 else 0, options.interface,
+            traffic_class | mark if traffic_class > 0 else mark, options.interface,
         ):  # fmt: skip
             return True
         layer.blocked[self] = None
@@ -270,9 +291,15 @@ class Connection:
             options.sack_permitted = True
         if self.scaling if answering else layer.setting("tcp_window_scaling"):
             options.window_scale = layer.window_scale(self.options)
-        flags, ack, window = SYN, 0, min(self.options.so_rcvbuf // 2, LARGEST_WINDOW)
+        flags = SYN
         if answering:
-            flags, ack, window = SYN | ACK, receiver.nxt, min(receiver.edge - receiver.nxt, LARGEST_WINDOW)
+            flags = SYN | ACK if self.ecn is None else SYN | ACK | ECE
+        elif asks(layer, self.sender.retries):
+            flags = SYN | ECE | CWR
+            self.asked_ecn = True
+        ack, window = 0, min(self.options.so_rcvbuf // 2, LARGEST_WINDOW)
+        if answering:
+            ack, window = receiver.nxt, min(receiver.edge - receiver.nxt, LARGEST_WINDOW)
             receiver.last_ack_sent = receiver.nxt
         self.output(self.header(self.sender.una, ack, flags, window, emit_options(options)), b"", 0)
         self.sender.syn_sent(now_ns)

@@ -21,6 +21,7 @@ from jefeos.net.stack import NeighbourState
 
 from jefeos_net_inet.neighbours import SECOND_NS
 from jefeos_net_inet.tcp.connection import Connection
+from jefeos_net_inet.tcp.ecn import CODEPOINTS, CONGESTED
 from jefeos_net_inet.tcp.options import STAMPS_BYTES, STAMPS_WORD
 from jefeos_net_inet.tcp.receiver import ACK_LATER, ACK_NOW
 from jefeos_net_inet.tcp.recovery import OPEN
@@ -102,9 +103,12 @@ class Lane:
 
     def send(
         self, now_ns: int, sequence: int, ack: int, flags: int, window: int, stamp: int, echo: int,
-        payload: bytes | memoryview,
+        payload: bytes | memoryview, mark: int,
     ) -> bool | None:  # fmt: skip
-        """A segment that fits the path; numbers are those of the wire. False: no room. None: not this way. HOT."""
+        """A segment that fits the path; numbers are those of the wire, ``mark`` is ECN's.
+
+        False: no room. None: not this way. HOT.
+        """
         family, entry, mac = self._ipv4, self._neighbour, self._mac
         if family.generation != self._generation or self._settings[_TTL] != self._default_ttl:
             self._connection.lane = None
@@ -128,8 +132,9 @@ class Lane:
             check = 0xFFFF - (ones_sum(payload, total) if size else (total - 1) % 0xFFFF + 1)
         size += _PACKET_HEADERS
         head = _PACK(
-            mac, interface.mac, _IPV4, _FIRST, self._tos, size, identification, ipv4.DONT_FRAGMENT, self._ttl, PROTOCOL,
-            0xFFFE - (self._ip_sum + size + identification - 1) % 0xFFFF, local, remote,
+            mac, interface.mac, _IPV4, _FIRST, self._tos | mark, size, identification, ipv4.DONT_FRAGMENT, self._ttl,
+            PROTOCOL,
+            0xFFFE - (self._ip_sum + mark + size + identification - 1) % 0xFFFF, local, remote,
             local_port, remote_port, sequence, ack, _OFFSET | flags, window, check, 0, STAMPS_WORD, stamp, echo,
         )  # fmt: skip
         return interface.emit_frame(head + payload, self._offload)
@@ -161,12 +166,12 @@ class Express:
         if length < HEADERS or frame[_OFFSET_AT] != _OFFSET >> 8 or frame[_PROTOCOL_AT] != PROTOCOL:
             return False
         (
-            mac, _, kind, first, _, total, _, fragment, _, _, _, remote, local, remote_port, local_port,
+            mac, _, kind, first, tos, total, _, fragment, _, _, _, remote, local, remote_port, local_port,
             sequence, ack, offset_flags, window, _, _, word, stamp, echo,
         ) = _UNPACK(frame)  # fmt: skip
         if (
             offset_flags & _NOT_PUSH != _PLAIN or word != STAMPS_WORD or first != _FIRST or kind != _IPV4
-            or fragment & _FRAGMENT or mac != interface.mac
+            or fragment & _FRAGMENT or mac != interface.mac or tos & CODEPOINTS == CONGESTED
         ):  # fmt: skip
             return False
         connection = self._table.get((local, remote, local_port, remote_port))

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from jefeos_net_inet.tcp.socket import TcpSocket
     from jefeos_net_inet.tcp.tuning import SocketOptions
 
-_TIMESTAMPS, _SACK, _SCALE = 1, 2, 4
+_TIMESTAMPS, _SACK, _SCALE, _ECN = 1, 2, 4, 8
+_REDUCED = 2
+"""TCP_CA_CWR."""
 _NEVER_SENT = 0x7FFF_FFFF
 _SHUT = {
     State.FIN_WAIT_1: 2, State.FIN_WAIT_2: 2, State.CLOSE_WAIT: 1, State.LAST_ACK: 3, State.CLOSING: 3
@@ -30,16 +32,19 @@ def tcp_info(connection: Connection | None, state: State, now_ns: int) -> dict[s
     sender, receiver = connection.sender, connection.receiver
     timeout, recovery, congestion = sender.timeout, sender.recovery, sender.congestion
     segment_bytes = sender.segment_bytes
+    ecn = connection.ecn
+    reducing = ecn is not None and sender.una <= ecn.until and not recovery.busy
     silence_ms = max(now_ns - connection.heard_ns, 0) // 1_000_000
     return {
         "state": state,
-        "ca_state": recovery.phase,
+        "ca_state": _REDUCED if reducing else recovery.phase,
         "retransmits": sender.retries,
         "probes": sender.probes or connection.keepalive_probes,
         "backoff": timeout.backoff,
         "options": (_TIMESTAMPS if connection.stamps else 0)
         | (_SACK if sender.sack else 0)
-        | (_SCALE if connection.scaling else 0),
+        | (_SCALE if connection.scaling else 0)
+        | (_ECN if ecn is not None else 0),
         "snd_wscale": sender.scale,
         "rcv_wscale": receiver.scale,
         "rto_us": timeout.current_ns // 1000,

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from jefeos.net.address import Address
     from jefeos.net.stack import Interceptor, SocketInfo
 
+    from jefeos_net_inet.tcp.ecn import Ecn
     from jefeos_net_inet.tcp.network import Network, Path
     from jefeos_net_inet.tcp.options import Options
 
@@ -175,12 +176,14 @@ class TcpLayer:
         peer_initial: int,
         window: int,
         theirs: Options,
+        ecn: Ecn | None = None,
     ) -> Connection:
         """A connection in SYN-RECEIVED, entered in the table."""
         local, remote, local_port, remote_port = key
         connection = Connection(self, (local, local_port), (remote, remote_port), path, options, initial)
         connection.passive = True
         connection.step(Event.PASSIVE_OPEN)
+        connection.ecn = ecn
         arrival.agree(connection, peer_initial, window, theirs, theirs.stamp)
         self.enter(key, connection)
         return connection
@@ -196,11 +199,12 @@ class TcpLayer:
         checksum_good: bool = False,
         interface: int = 0,
         interceptor: Interceptor | None = None,
+        congested: bool = False,
     ) -> None:
         """A segment from the network; ``data`` is header and payload and must not change afterwards. HOT.
 
         ``checksum_good``: the device has looked at it. With an ``interceptor`` the destination is not ours, and a SYN
-        that no connection knows is given to it.
+        that no connection knows is given to it. ``congested``: a router has marked the packet.
         """
         self.segments_in += 1
         segment = parse(data)
@@ -214,6 +218,8 @@ class TcpLayer:
         key = (destination, source, segment.destination_port, segment.source_port)
         thing = self.table.get(key)
         if thing is not None:
+            if congested:
+                segment = segment._replace(congested=True)
             if type(thing) is not TimeWait or not thing.allows(segment):
                 thing.arrive(segment, now_ns)
                 return

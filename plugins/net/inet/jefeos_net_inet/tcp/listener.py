@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jefeos.errors import KernelError
 
+from jefeos_net_inet.tcp.ecn import answer_to
 from jefeos_net_inet.tcp.options import Options, emit_options
 from jefeos_net_inet.tcp.rto import RetransmissionTimeout
 from jefeos_net_inet.tcp.sequence import HALF, MASK
 from jefeos_net_inet.tcp.states import State
-from jefeos_net_inet.tcp.wire import ACK, RST, SYN, emit
+from jefeos_net_inet.tcp.wire import ACK, ECE, RST, SYN, emit
 
 if TYPE_CHECKING:
+    from jefeos_net_inet.tcp.ecn import Ecn
     from jefeos_net_inet.tcp.layer import Key, TcpLayer
     from jefeos_net_inet.tcp.network import Path
     from jefeos_net_inet.tcp.socket import TcpSocket
@@ -108,11 +110,11 @@ class Listener:
 
     def complete(
         self, key: Key, path: Path, initial: int, peer_initial: int, window: int, options: Options, segment: Segment,
-        now_ns: int, link: int, retries: int = 0, sent_ns: int = 0,
+        now_ns: int, link: int, retries: int = 0, sent_ns: int = 0, ecn: Ecn | None = None,
     ) -> None:  # fmt: skip
         """The handshake is done: a connection with a socket, which then takes ``segment``."""
         layer = self.layer
-        connection = layer.passive(key, path, self.socket.options, initial, peer_initial, window, options)
+        connection = layer.passive(key, path, self.socket.options, initial, peer_initial, window, options, ecn)
         connection.sender.retries = retries
         if sent_ns:
             connection.sender.syn_sent(sent_ns)
@@ -136,7 +138,7 @@ class HalfOpen:
     """A handshake that waits for its last ACK: SYN-RECEIVED without buffers."""
 
     __slots__ = (
-        "initial", "key", "layer", "link", "listener", "options", "path", "peer_initial", "retries", "sent_ns",
+        "ecn", "initial", "key", "layer", "link", "listener", "options", "path", "peer_initial", "retries", "sent_ns",
         "timeout", "timer", "until_ns", "window",
     )  # fmt: skip
     state = State.SYN_RECEIVED
@@ -153,6 +155,7 @@ class HalfOpen:
         self.initial = initial
         self.peer_initial = segment.sequence
         self.window = segment.window
+        self.ecn = answer_to(self.layer, segment.flags)
         self.timeout = RetransmissionTimeout()
         self.retries = 0
         self.sent_ns = now_ns
@@ -175,8 +178,9 @@ class HalfOpen:
         if theirs.window_scale is not None and layer.setting("tcp_window_scaling"):
             options.window_scale = layer.window_scale(ours)
         window = min(ours.so_rcvbuf // 2, 0xFFFF)
+        flags = SYN | ACK if self.ecn is None else SYN | ACK | ECE
         header = emit(
-            local_port, remote_port, self.initial, self.peer_initial + 1, SYN | ACK, window, 0, emit_options(options)
+            local_port, remote_port, self.initial, self.peer_initial + 1, flags, window, 0, emit_options(options)
         )
         layer.send(local, remote, header, ours, self.link)
         self.until_ns = now_ns + self.timeout.current_ns
@@ -236,7 +240,7 @@ class HalfOpen:
         self.forget()
         listener.complete(
             self.key, self.path, self.initial, self.peer_initial, self.window, self.options, segment, now_ns,
-            self.link, self.retries, self.sent_ns,
+            self.link, self.retries, self.sent_ns, self.ecn,
         )  # fmt: skip
 
     def icmp(self, errno: int, hard: bool, now_ns: int) -> None:

@@ -15,6 +15,7 @@ from jefeos.errors import Errno, KernelError
 from jefeos.net.address import SocketAddress, family_of
 from jefeos.net.stack import PendingStream
 
+from jefeos_net_inet.tcp.ecn import answer_to
 from jefeos_net_inet.tcp.options import Options
 from jefeos_net_inet.tcp.states import State
 from jefeos_net_inet.tcp.tuning import options_from
@@ -87,7 +88,9 @@ class Pending(PendingStream):
         initial = layer.secrets.initial_sequence(local, remote, (local_port, remote_port), now_ns)
         path = layer.network.path(remote, local, self._interface)
         theirs = segment.options or Options(stamp=segment.stamp, echo=segment.echo)
-        connection = layer.passive(self.key, path, options, initial, segment.sequence, segment.window, theirs)
+        connection = layer.passive(
+            self.key, path, options, initial, segment.sequence, segment.window, theirs, answer_to(layer, segment.flags)
+        )
         socket.attach(connection)
         connection.send_syn(now_ns)
         return socket

@@ -160,10 +160,17 @@ class Recovery:
         sender = self.sender
         sender.count("TCPSackRecovery" if sender.sack else "TCPRenoRecovery")
         sender.congestion.loss(sender.nxt - sender.una, now_ns)
+        self._tell_reduced()
         self.phase = RECOVERY
         self.point = sender.nxt
         self.at_once = True
         self.probe_end = 0
+
+    def _tell_reduced(self) -> None:
+        """RFC 3168, section 6.1.2: the peer hears of every reduction."""
+        ecn = self.sender.connection.ecn
+        if ecn is not None:
+            ecn.reduced(self.sender.nxt)
 
     # --- timeouts ---------------------------------------------------------------------------------------------
 
@@ -177,6 +184,7 @@ class Recovery:
         else:
             self.undo_stamp = None
             sender.congestion.window = sender.congestion.segment_bytes
+        self._tell_reduced()
         self.phase = LOSS
         self.point = sender.nxt
         self.duplicates = 0

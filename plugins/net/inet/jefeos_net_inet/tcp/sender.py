@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Final
 
 from jefeos_net_inet.tcp.bytequeue import ByteQueue
 from jefeos_net_inet.tcp.congestion import ALGORITHMS, NewReno
+from jefeos_net_inet.tcp.ecn import CAPABLE
 from jefeos_net_inet.tcp.recovery import OPEN, RECOVERY, Recovery
 from jefeos_net_inet.tcp.rto import RetransmissionTimeout
 from jefeos_net_inet.tcp.sequence import HALF, MASK, NEVER
-from jefeos_net_inet.tcp.wire import ACK, FIN, PSH
+from jefeos_net_inet.tcp.wire import ACK, CWR, FIN, PSH
 
 if TYPE_CHECKING:
     from jefeos_net_inet.tcp.connection import Connection
@@ -197,7 +198,10 @@ class Sender:
         self.timeout.backoff = 0
         self.retries = recovery.probes = 0
         congestion = self.congestion
-        if recovery.phase is not RECOVERY and flight + octets >= congestion.window:
+        ecn = self.connection.ecn
+        if recovery.phase is RECOVERY or (ecn is not None and ack <= ecn.until):
+            pass  # the window was reduced for what is under way
+        elif flight + octets >= congestion.window:
             # Only a window that was used up may grow (RFC 7661, section 4.1, in a simple form).
             congestion.acknowledged(octets, now_ns, self.timeout.smoothed_ns)
         if recovery.phase or recovery.scoreboard.lefts:
@@ -307,9 +311,18 @@ class Sender:
         with_fin = end == self.fin_at and self.window > size
         if with_fin:
             flags |= FIN
-        connection = self.connection
-        if not connection.emit(now_ns, position, flags, queue.slice(position, size), segment_bytes):
+        connection, mark = self.connection, 0
+        ecn = connection.ecn
+        if ecn is not None:
+            mark = CAPABLE
+            if ecn.tell:  # alone: who cuts a large segment would put it in every piece
+                if segment_bytes:
+                    return self._send(position, segment_bytes, now_ns, 0)
+                flags |= CWR
+        if not connection.emit(now_ns, position, flags, queue.slice(position, size), segment_bytes, mark):
             return False
+        if ecn is not None:
+            ecn.tell = False
         if size < self.segment_bytes:
             self.small_end = end
         self.nxt = end + 1 if with_fin else end

@@ -31,6 +31,7 @@ from attrs import define, field
 from jefeos.errors import Errno, KernelError
 
 from jefeos_net_inet.tcp.congestion import ALGORITHMS
+from jefeos_net_inet.tcp.ecn import CODEPOINTS
 
 LARGEST_WINDOW_SCALE: Final = 14
 
@@ -57,6 +58,8 @@ def default_settings() -> dict[str, int | str | tuple[int, ...]]:
         "net.ipv4.tcp_syncookies": 1,
         "net.ipv4.tcp_tw_reuse": 1,
         "net.ipv4.tcp_sack": 1,
+        "net.ipv4.tcp_ecn": 2,
+        "net.ipv4.tcp_ecn_fallback": 1,
         "net.ipv4.tcp_recovery": 1,
         "net.ipv4.tcp_early_retrans": 3,
         "net.ipv4.tcp_timestamps": 1,
@@ -145,6 +148,7 @@ _RANGES: Final[dict[str, tuple[int, int]]] = {
     "ipv6_unicast_hops": (-1, 255),
     "ipv6_tclass": (-1, 255),
 }
+_CLASSES: Final = ("ip_tos", "ipv6_tclass")
 KEPT: Final = frozenset(
     {
         "so_debug", "so_broadcast", "so_dontroute", "so_priority", "so_mark", "so_timestamp",
@@ -169,6 +173,8 @@ def set_option(options: SocketOptions, name: str, value: Any) -> None:
         low, high = _RANGES[name]
         if not isinstance(value, int) or not low <= value <= high or (name == "ip_ttl" and value == 0):
             raise KernelError(Errno.EINVAL)
+        if name in _CLASSES and value > 0:
+            value &= ~CODEPOINTS  # those two bits are TCP's own
         setattr(options, name, value)
     elif name in ("so_sndbuf", "so_rcvbuf"):
         if not isinstance(value, int):

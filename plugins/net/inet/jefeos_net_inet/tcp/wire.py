@@ -48,7 +48,7 @@ class Flags(IntFlag):
     CWR = 0x80
 
 
-FIN, SYN, RST, PSH, ACK, URG = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
+FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80
 """The same as plain integers, for the hot path: arithmetic of `IntFlag` is slow."""
 
 
@@ -68,6 +68,8 @@ class Segment(NamedTuple):
     options: Options | None
     """None if there are none, or nothing but timestamps."""
     payload: bytes | memoryview
+    congested: bool = False
+    """A router marked the packet (ECN)."""
 
 
 def parse(data: bytes | memoryview) -> Segment | None:
