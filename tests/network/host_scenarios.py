@@ -14,12 +14,11 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 from jefeos.errors import Errno, KernelError
 from jefeos.net.address import AF_INET, AF_INET6, ANY4, ANY6, SocketAddress, parse_address
-from jefeos.net.stack import NetworkStack, Route, RouterAdvertisement
+from jefeos.net.stack import NetworkStack, Route
 from jefeos.net.wiredevice import WireDevice
 from jefeos.net.wires.lan import Lan
 from jefeos.sched.clock import RealClock
@@ -27,6 +26,7 @@ from jefeos.sched.loop import KernelLoop
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from host_routers import routers_advertise, the_host_redirects_us, we_advertise
 from host_world import (
     HOST4,
     HOST6,
@@ -340,84 +340,6 @@ async def who_has_what(world: World) -> None:
         await asyncio.sleep(0.05)  # for ever if it does not: the test has a time limit
 
 
-async def routers_advertise(world: World) -> None:
-    """radvd on the host's side: an address, a default route and a lifetime, and both go when it says so."""
-    await world.run("sysctl", "-qw", "net.ipv6.conf.all.forwarding=1")
-    await world.run("ip", "-6", "addr", "add", "fd00:88::1/128", "dev", "lo", "nodad")
-    with TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        configuration = Path(folder, "radvd.conf")
-        configuration.write_text(
-            f"interface {TAP} {{ AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4; AdvLinkMTU 1400;\n"
-            " prefix fd00:77::/64 { AdvValidLifetime 7300; AdvPreferredLifetime 100; }; };\n"
-        )
-        daemon = await asyncio.create_subprocess_exec(
-            "radvd",
-            "-n",
-            "-m",
-            "stderr",
-            "-C",
-            str(configuration),
-            "-p",
-            str(Path(folder, "pid")),
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        try:
-            mine = parse_address("fd00:77::5054:ff:fe12:3456")
-            await world.until(
-                lambda: any(one.address == mine and not one.tentative for one in world.interface.addresses),
-                "an address",
-            )
-            routes = [
-                route
-                for route in world.stack.routes()
-                if route.destination == ANY6 and not route.prefix_length
-            ]
-            assert len(routes) == 1 and routes[0].gateway[:2] == b"\xfe\x80" and world.interface.mtu == 1400
-            await world.run("ip", "-6", "route", "add", "fd00:77::/64", "dev", TAP)
-            assert "1 received" in await world.run(
-                "ping", "-c", "1", "-s", "3000", "fd00:77::5054:ff:fe12:3456"
-            )
-            ours = world.stack.open_ping(AF_INET6)
-            ours.send_to(bytes((128, 0, 0, 0, 0, 0, 0, 1)), SocketAddress(parse_address("fd00:88::1"), 0))
-            assert (await world.receive(ours)).data[0] == 129
-            ours.close()
-        finally:
-            daemon.terminate()  # which says goodbye with a lifetime of 0
-            await daemon.wait()
-        await world.until(
-            lambda: (
-                not any(
-                    not route.prefix_length and len(route.destination) == 16 for route in world.stack.routes()
-                )
-            ),
-            "the end of the default route",
-        )
-
-
-async def we_advertise(world: World) -> None:
-    """The host's kernel takes us for its router: an address, a default route; and both end as we say."""
-    await world.run("sysctl", "-qw", f"net.ipv6.conf.{TAP}.accept_ra=1", f"net.ipv6.conf.{TAP}.router_solicitations=3")
-    world.interface.add_address(parse_address("fd00:99::1"), 64)
-    world.stack.advertise(world.interface.index, lambda: RouterAdvertisement(parse_address("fd00:99::")))
-    for up in ("down", "up"):  # it asks for routers when it comes up
-        await world.run("ip", "link", "set", TAP, up)
-
-    async def until_told(*command: str, shows: str, there: bool = True) -> None:
-        end = world.loop.time() + PATIENCE_S
-        while (shows in (output := await world.run(*command))) != there:
-            assert world.loop.time() < end, output
-            await asyncio.sleep(0.05)
-
-    ours = next(one.address for one in world.interface.addresses if one.address[:2] == b"\xfe\x80")
-    default = f"default via {socket.inet_ntop(socket.AF_INET6, ours)} proto ra"
-    await until_told("ip", "-6", "-o", "addr", "show", "dev", TAP, "-tentative", shows="fd00:99::")
-    await until_told("ip", "-6", "route", "show", "dev", TAP, shows=default)
-    assert "1 received" in await world.run("ping", "-n", "-c", "1", "-W", "30", "-I", TAP, "fd00:99::1")
-    world.stack.advertise(world.interface.index, None)
-    await until_told("ip", "-6", "route", "show", "dev", TAP, shows=default, there=False)
-
-
 async def streams_both_ways(world: World) -> None:
     """A megabyte each way over TCP, both families, so that the layers below are seen to carry it."""
     payload = bytes(range(256)) * 4096
@@ -465,6 +387,7 @@ SCENARIOS: dict[str, Callable[[World], Awaitable[None]]] = {
         the_path_is_narrow,
         who_has_what,
         routers_advertise,
+        the_host_redirects_us,
         we_advertise,
         streams_both_ways,
     )

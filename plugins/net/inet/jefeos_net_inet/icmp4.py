@@ -18,6 +18,7 @@ from jefeos.net.address import ANY4, Address
 from jefeos_net_inet.addresses import Kind, is_multicast
 from jefeos_net_inet.limits import RateLimit
 from jefeos_net_inet.packets import Packet, Problem
+from jefeos_net_inet.redirects import redirected4
 from jefeos_net_inet.settings import number
 from jefeos_net_inet.wire import icmp, ipv4
 from jefeos_net_inet.wire.icmp import IcmpMessage, Type, Unreachable
@@ -90,6 +91,9 @@ class Icmp4:
                 message.data, kind, message.code, info, packet.source, packet.interface.index, packet.hop_limit
             ):
                 self.count["InErrors"] += 1
+        elif kind == Type.REDIRECT:
+            self.count["InRedirects"] += 1
+            redirected4(self._stack, packet, message)
         elif kind == Type.TIMESTAMP:
             self.count["InTimestamps"] += 1
             self._answer_timestamp(packet, message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from jefeos.errors import CorruptError, Errno, KernelError
@@ -11,6 +12,7 @@ from jefeos.net.address import ANY6, Address
 from jefeos_net_inet.addresses import Kind, is_multicast
 from jefeos_net_inet.limits import RateLimit
 from jefeos_net_inet.packets import Packet, Problem
+from jefeos_net_inet.redirects import redirected6
 from jefeos_net_inet.settings import number
 from jefeos_net_inet.wire import icmp, icmpv6, ipv6, ndp
 from jefeos_net_inet.wire.icmp import IcmpMessage
@@ -29,7 +31,7 @@ _UNREACHABLE: Final[tuple[tuple[Errno, bool], ...]] = (
 _COUNTERS: Final = {
     Type.UNREACHABLE: "DestUnreachs", Type.TOO_BIG: "PktTooBigs", Type.TIME_EXCEEDED: "TimeExcds",
     Type.PARAMETER_PROBLEM: "ParmProblems", Type.ECHO: "Echos", Type.ECHO_REPLY: "EchoReplies",
-    Type.LISTENER_QUERY: "GroupMembQueries", Type.ROUTER_SOLICITATION: "RouterSolicits",
+    Type.LISTENER_QUERY: "GroupMembQueries", Type.REDIRECT: "Redirects", Type.ROUTER_SOLICITATION: "RouterSolicits",
     Type.ROUTER_ADVERTISEMENT: "RouterAdvertisements", Type.NEIGHBOUR_SOLICITATION: "NeighborSolicits",
     Type.NEIGHBOUR_ADVERTISEMENT: "NeighborAdvertisements", Type.LISTENER_REPORT_2: "MLDv2Reports",
 }
@@ -46,7 +48,9 @@ class Icmp6:
         self._stack = stack
         self.count = stack.counted["Icmp6"]
         self.errors: dict[int, Callable[[Problem], None]] = {}
-        self.handlers: dict[int, Callable[[Packet, IcmpMessage], None]] = {Type.ECHO: self._answer_echo}
+        self.handlers: dict[int, Callable[[Packet, IcmpMessage], None]] = {
+            Type.ECHO: self._answer_echo, Type.REDIRECT: partial(redirected6, stack),
+        }
         """By type, for messages that are not errors."""
         settings = stack.settings
         self._limit = RateLimit(

@@ -16,19 +16,19 @@ from jefeos.errors import CorruptError, Errno, KernelError
 from jefeos.net.address import ANY4, BROADCAST4, Address
 from jefeos.net.device import Offload
 
-from jefeos_net_inet import segments
 from jefeos_net_inet.addresses import SCOPE_GLOBAL, SCOPE_HOST, Kind, network_of
+from jefeos_net_inet.forwarding import Forwarding
 from jefeos_net_inet.fragments import Reassembler
 from jefeos_net_inet.interfaces import SMALLEST_MTU
 from jefeos_net_inet.neighbours import SECOND_NS
 from jefeos_net_inet.packets import Packet, Path
-from jefeos_net_inet.paths import Paths
 from jefeos_net_inet.settings import number
 from jefeos_net_inet.wire import ethernet, ipv4
 from jefeos_net_inet.wire.icmp import Type, Unreachable
 from jefeos_net_inet.wire.ipv4 import DONT_FRAGMENT, MORE_FRAGMENTS, OFFSET_MASK
 
 if TYPE_CHECKING:
+    from jefeos_net_inet.icmp4 import Icmp4
     from jefeos_net_inet.interfaces import InetInterface
     from jefeos_net_inet.stack import InetStack
 
@@ -36,11 +36,15 @@ Parts = tuple[bytes | memoryview, ...]
 _LINK_BYTES: Final = ethernet.HEADER_BYTES
 
 
-class Ipv4(Paths):
+class Ipv4(Forwarding):
     """IPv4 of a stack."""
 
     ether_type = ethernet.EtherType.IPV4
     expires_setting = "net.ipv4.route.mtu_expires"
+    header_bytes = ipv4.HEADER_BYTES
+    no_route = ("OutNoRoutes", Unreachable.NETWORK)
+    no_neighbour = Unreachable.HOST
+    forwarded = "ForwDatagrams"
 
     def __init__(self, stack: InetStack) -> None:
         super().__init__(stack)
@@ -237,7 +241,7 @@ class Ipv4(Paths):
             interface.verifies, self._stack.timers.now_ns(),
         )
         if kind is Kind.OTHER and not self._stack.interception.wants(interface):
-            self._forward(packet, header)
+            self.forward(packet, header)
             return
         if header.fragment & (OFFSET_MASK | MORE_FRAGMENTS) and not self._reassemble(packet, header):
             return
@@ -295,53 +299,34 @@ class Ipv4(Paths):
 
     # --- forwarding ------------------------------------------------------------------------------------------
 
-    def _forward(self, packet: Packet, header: ipv4.Ipv4Header) -> None:
-        """Hand a foreign packet on (RFC 1812, section 5.2)."""
-        stack = self._stack
-        if not number(stack.settings, "net.ipv4.ip_forward") or packet.to_group:
-            self.count["InAddrErrors"] += 1
-            return
-        if header.hop_limit <= 1:
-            self.count["InHdrErrors"] += 1
-            stack.icmp4.time_exceeded(packet, 0)
-            return
-        try:
-            path = self.path(header.destination)
-        except KernelError:
-            self.count["OutNoRoutes"] += 1
-            stack.icmp4.unreachable(packet, Unreachable.NETWORK)
-            return
-        if path.kind is not Kind.HOST:
-            self.count["InAddrErrors"] += 1
-            return
-        if path.interface is packet.interface and path.is_local:
-            return
-        self.count["ForwDatagrams"] += 1
-        whole = packet.whole
-        if len(whole) > packet.interface.mtu and packet.protocol == segments.PROTOCOL:
-            most_bytes = path.mtu - ipv4.HEADER_BYTES
-            cut = segments.pieces(packet.payload, packet.source, packet.destination, most_bytes)
-            for place, piece in enumerate(cut, header.identification):
-                head = ipv4.emit(
-                    len(piece), header.traffic_class, place & 0xFFFF, header.fragment,
-                    header.hop_limit - 1, header.protocol, header.source, header.destination,
-                )
-                self.transmit(path, (head, piece), None)
-            return
-        if len(whole) > path.mtu and header.fragment & DONT_FRAGMENT:
-            self.count["FragFails"] += 1
-            stack.icmp4.unreachable(packet, Unreachable.FRAGMENTATION_NEEDED, path.mtu)
-            return
-        options = bytes(whole[ipv4.HEADER_BYTES : header.header_bytes])
-        payload = whole[header.header_bytes :]
-        onward = ipv4.emit(
-            len(payload), header.traffic_class, header.identification, header.fragment, header.hop_limit - 1,
-            header.protocol, header.source, header.destination, options,
+    @property
+    def control(self) -> Icmp4:
+        return self._stack.icmp4
+
+    def may_forward(self, packet: Packet) -> bool:
+        return bool(number(self._stack.settings, "net.ipv4.ip_forward"))
+
+    def piece_header(self, header: ipv4.Ipv4Header, number: int, size: int) -> bytes:
+        return ipv4.emit(
+            size, header.traffic_class, header.identification + number & 0xFFFF, header.fragment,
+            header.hop_limit - 1, header.protocol, header.source, header.destination,
         )
-        if len(whole) <= path.mtu:
-            self.transmit(path, (onward, payload), None, lambda: stack.icmp4.unreachable(packet, Unreachable.HOST))
+
+    def onward(self, packet: Packet, header: ipv4.Ipv4Header) -> tuple[bytes, memoryview]:
+        whole = packet.whole
+        payload = whole[header.header_bytes :]
+        return ipv4.emit(
+            len(payload), header.traffic_class, header.identification, header.fragment, header.hop_limit - 1,
+            header.protocol, header.source, header.destination, bytes(whole[ipv4.HEADER_BYTES : header.header_bytes]),
+        ), payload
+
+    def too_long(self, packet: Packet, header: ipv4.Ipv4Header, path: Path) -> None:
+        self.count["ForwDatagrams"] += 1
+        if header.fragment & DONT_FRAGMENT:
+            self.count["FragFails"] += 1
+            self._stack.icmp4.unreachable(packet, Unreachable.FRAGMENTATION_NEEDED, path.mtu)
         else:
-            self.send_packet(onward + payload, path)
+            self.send_packet(b"".join(self.onward(packet, header)), path)
 
     def close(self) -> None:
         """Forget fragments and timers."""

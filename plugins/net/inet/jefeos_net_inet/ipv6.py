@@ -14,19 +14,19 @@ from jefeos.net.address import ANY6, LOOPBACK6, Address
 from jefeos.net.device import Offload
 from jefeos.net.stack import InterfaceAddress
 
-from jefeos_net_inet import segments
 from jefeos_net_inet.addresses import SCOPE_HOST, Kind, is_link_local, is_multicast, shared_bits
+from jefeos_net_inet.forwarding import Forwarding
 from jefeos_net_inet.fragments import Reassembler
 from jefeos_net_inet.interfaces import SMALLEST_MTU
 from jefeos_net_inet.neighbours import SECOND_NS, NeighbourCache
 from jefeos_net_inet.packets import Packet, Path
-from jefeos_net_inet.paths import Paths
 from jefeos_net_inet.settings import number
 from jefeos_net_inet.wire import ethernet, ipv6
 from jefeos_net_inet.wire.icmpv6 import Type, Unreachable
 from jefeos_net_inet.wire.ipv6 import Extension, ParameterProblem
 
 if TYPE_CHECKING:
+    from jefeos_net_inet.icmp6 import Icmp6
     from jefeos_net_inet.interfaces import InetInterface
     from jefeos_net_inet.stack import InetStack
 
@@ -56,11 +56,15 @@ def scope_value(address: Address) -> int:
     return 2 if is_link_local(address) or address == LOOPBACK6 else 14
 
 
-class Ipv6(Paths):
+class Ipv6(Forwarding):
     """IPv6 of a stack."""
 
     ether_type = ethernet.EtherType.IPV6
     expires_setting = "net.ipv6.route.mtu_expires"
+    header_bytes = ipv6.HEADER_BYTES
+    no_route = ("InNoRoutes", Unreachable.NO_ROUTE)
+    no_neighbour = Unreachable.ADDRESS
+    forwarded = "OutForwDatagrams"
 
     def __init__(self, stack: InetStack, cache: NeighbourCache) -> None:
         super().__init__(stack)
@@ -248,7 +252,7 @@ class Ipv6(Paths):
             header.traffic_class, interface, kind, bool(frame[0] & 1), interface.verifies, self._stack.timers.now_ns(),
         )
         if kind is Kind.OTHER and not self._stack.interception.wants(interface):
-            self._forward(packet, header)
+            self.forward(packet, header)
             return
         if kind is Kind.MULTICAST:
             count["InMcastPkts"] += 1
@@ -328,42 +332,28 @@ class Ipv6(Paths):
 
     # --- forwarding ------------------------------------------------------------------------------------------
 
-    def _forward(self, packet: Packet, header: ipv6.Ipv6Header) -> None:
-        stack = self._stack
+    @property
+    def control(self) -> Icmp6:
+        return self._stack.icmp6
+
+    def may_forward(self, packet: Packet) -> bool:
         far = not is_link_local(packet.source) and not is_link_local(packet.destination)
-        if not number(stack.settings, "net.ipv6.conf.all.forwarding") or packet.to_group or not far:
-            self.count["InAddrErrors"] += 1
-            return
-        if header.hop_limit <= 1:
-            self.count["InHdrErrors"] += 1
-            stack.icmp6.time_exceeded(packet, 0)
-            return
-        try:
-            path = self.path(header.destination)
-        except KernelError:
-            self.count["InNoRoutes"] += 1
-            stack.icmp6.unreachable(packet, Unreachable.NO_ROUTE)
-            return
-        if len(packet.whole) > packet.interface.mtu and packet.protocol == segments.PROTOCOL:
-            self.count["OutForwDatagrams"] += 1
-            most_bytes = path.mtu - ipv6.HEADER_BYTES
-            for piece in segments.pieces(packet.payload, packet.source, packet.destination, most_bytes):
-                head = ipv6.emit(
-                    len(piece), header.traffic_class, header.flow, header.hop_limit - 1, header.next_header,
-                    header.source, header.destination,
-                )
-                self.transmit(path, (head, piece), None)
-            return
-        if len(packet.whole) > path.mtu:
-            self.count["InTooBigErrors"] += 1
-            stack.icmp6.too_big(packet, path.mtu)
-            return
-        self.count["OutForwDatagrams"] += 1
+        return far and bool(number(self._stack.settings, "net.ipv6.conf.all.forwarding"))
+
+    def piece_header(self, header: ipv6.Ipv6Header, number: int, size: int) -> bytes:
+        return ipv6.emit(
+            size, header.traffic_class, header.flow, header.hop_limit - 1, header.next_header, header.source,
+            header.destination,
+        )
+
+    def onward(self, packet: Packet, header: ipv6.Ipv6Header) -> tuple[bytes]:
         onward = bytearray(packet.whole)
         onward[7] -= 1
-        self.transmit(
-            path, (bytes(onward),), None, lambda: stack.icmp6.unreachable(packet, Unreachable.ADDRESS)
-        )
+        return (bytes(onward),)
+
+    def too_long(self, packet: Packet, header: ipv6.Ipv6Header, path: Path) -> None:
+        self.count["InTooBigErrors"] += 1
+        self._stack.icmp6.too_big(packet, path.mtu)
 
     def close(self) -> None:
         """Forget fragments and timers."""

@@ -136,6 +136,12 @@ class NeighbourCache:
             self._try(entry)
         return True
 
+    def ask(self, entry: Entry) -> None:
+        """Find out its MAC, though there is nothing to send yet."""
+        if entry.state is NeighbourState.FAILED:
+            self._enter(entry, NeighbourState.INCOMPLETE)
+            self._try(entry)
+
     def _delay(self, entry: Entry) -> None:
         self._enter(entry, NeighbourState.DELAY)
         entry.timer = self._timers.later(

@@ -3,7 +3,8 @@
     path(destination, source, interface) --> Path       the layers above ask for each packet: one dict access
 
 What ICMP says of the MTU of a path (RFC 1191, RFC 8201) is kept by destination for ten minutes, for a bounded number of
-destinations. `Paths` has what the families share; `ipv4` and `ipv6` say how a way is found.
+destinations; what redirects say, see redirects.py. `Paths` has what the families share; `ipv4` and `ipv6` say how a way
+is found.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from jefeos.net.device import Offload
 
 from jefeos_net_inet.neighbours import SECOND_NS, NeighbourCache
 from jefeos_net_inet.packets import Path
+from jefeos_net_inet.redirects import Redirect, Redirects
 from jefeos_net_inet.settings import number
 from jefeos_net_inet.timers import Timer
 
@@ -43,7 +45,9 @@ class Paths(ABC):
         self._paths: dict[tuple[Address, Address, int], Path] = {}
         self._mtus: dict[Address, tuple[int, int]] = {}
         """MTU, and until when it holds."""
+        self.redirects = Redirects({})
         self._timer: Timer | None = None
+        self._timer_at_ns = 0
         self.generation = 0
         """Another number whenever a path that was found before may not be the right one any more."""
 
@@ -66,6 +70,8 @@ class Paths(ABC):
         if found is not None:
             return found
         found = self.find_path(destination, source, interface)
+        if self.redirects.by_destination:
+            self.redirects.apply(found)
         if found.destination in self._mtus:
             found.mtu = min(found.mtu, self._mtus[found.destination][0])
         if len(self._paths) >= MOST_PATHS:
@@ -90,20 +96,35 @@ class Paths(ABC):
         lifetime_ns = number(self._stack.settings, self.expires_setting) * SECOND_NS
         if len(self._mtus) >= MOST_MTUS:
             del self._mtus[next(iter(self._mtus))]
-        self._mtus[destination] = (mtu, self._stack.timers.now_ns() + lifetime_ns)
+        end_ns = self._stack.timers.now_ns() + lifetime_ns
+        self._mtus[destination] = (mtu, end_ns)
         self.forget()
-        if self._timer is None:
-            self._timer = self._stack.timers.later(lifetime_ns, self._expire)
+        self._expire_at(end_ns)
         return True
+
+    def learn_redirect(self, destination: Address, redirect: Redirect) -> None:
+        """A router says that another one is nearer."""
+        self.redirects.learn(destination, redirect)
+        self.forget()
+        self._expire_at(redirect.until_ns)
+
+    def _expire_at(self, end_ns: int) -> None:
+        if self._timer is not None:
+            if self._timer_at_ns <= end_ns:
+                return
+            self._timer.cancel()
+        self._timer_at_ns = end_ns
+        self._timer = self._stack.timers.later(max(end_ns - self._stack.timers.now_ns(), 0), self._expire)
 
     def _expire(self) -> None:
         self._timer = None
         now_ns = self._stack.timers.now_ns()
         self._mtus = {to: entry for to, entry in self._mtus.items() if entry[1] > now_ns}
+        self.redirects.expire(now_ns)
         self.forget()
-        if self._mtus:
-            next_ns = min(expires_ns for _, expires_ns in self._mtus.values())
-            self._timer = self._stack.timers.later(next_ns - now_ns, self._expire)
+        ends = [end_ns for _, end_ns in self._mtus.values()] + self.redirects.ends()
+        if ends:
+            self._expire_at(min(ends))
 
     def close_paths(self) -> None:
         """Let go of the timer."""

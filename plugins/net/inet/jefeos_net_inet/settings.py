@@ -31,7 +31,7 @@ DEFAULTS: Final[Settings] = {
     "net.ipv4.icmp_msgs_per_sec": 1000,
     "net.ipv4.icmp_msgs_burst": 50,
     "net.ipv4.igmp_max_memberships": 20,
-    "net.ipv4.conf.all.accept_redirects": 0,
+    "net.ipv4.conf.all.accept_redirects": 1,
     "net.ipv4.conf.all.arp_notify": 1,
     "net.ipv4.route.mtu_expires": 600,
     "net.ipv4.route.min_pmtu": 552,

@@ -20,6 +20,7 @@ from jefeos.net.stack import (
     Interface,
     InterfaceAddress,
     Neighbour,
+    NeighbourState,
     NetworkStack,
     Route,
 )
@@ -297,9 +298,11 @@ class Tables(NetworkStack):
         route = None if path.is_local else self._table(destination).look_up(destination, interface)
         if route is None:
             route = Route(destination, len(destination) * 8, path.interface.index, scope=SCOPE_LINK)
-        return evolve(route, source=path.source)
+        gateway = path.next_hop if path.next_hop != path.destination else b""  # a redirect may know a nearer one
+        return evolve(route, source=path.source, gateway=gateway)
 
     def _route_changed(self, route: Route, gone: bool) -> None:
+        self.ip(route.destination).redirects.by_destination.clear()
         self.forget_paths()
         self._tell(Change.ROUTE, route.interface, route, gone=gone)
 
@@ -329,6 +332,7 @@ class Tables(NetworkStack):
 
     def neighbour_changed(self, neighbour: Neighbour, *, gone: bool) -> None:
         """A cache has news."""
-        if gone:
+        unusable = gone or neighbour.state is NeighbourState.FAILED
+        if unusable and self.ip(neighbour.address).redirects.forget_gateway(neighbour.address) or gone:
             self.forget_paths()
         self._tell(Change.NEIGHBOUR, neighbour.interface, neighbour, gone=gone)

@@ -74,6 +74,15 @@ class Neighbour(NamedTuple):
     """From the option that fits the message; empty if there is none."""
 
 
+class Redirect(NamedTuple):
+    """A redirect: ``target`` is nearer to ``destination``, or that itself."""
+
+    target: Address
+    destination: Address
+    mac: bytes
+    """The target's; empty if it is not said."""
+
+
 class Router(NamedTuple):
     """A router advertisement."""
 
@@ -115,6 +124,14 @@ def parse_neighbour(message: IcmpMessage) -> Neighbour:
     options = parse_options(data[16:])
     wanted = Option.SOURCE_MAC if message.kind == Type.NEIGHBOUR_SOLICITATION else Option.TARGET_MAC
     return Neighbour(message.rest, bytes(data[:16]), _mac(options, wanted))
+
+
+def parse_redirect(message: IcmpMessage) -> Redirect:
+    """Raises CorruptError."""
+    data = message.data
+    if message.code or len(data) < 32:
+        raise CorruptError("a redirect that is cut off")
+    return Redirect(bytes(data[:16]), bytes(data[16:32]), _mac(parse_options(data[32:]), Option.TARGET_MAC))
 
 
 def parse_router(message: IcmpMessage) -> Router:
