@@ -40,6 +40,10 @@ l.listen(3)
 m = socket.socket(socket.AF_UNIX)
 m.connect("\0listing")
 s, t = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+d = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+d.bind("\0messages")
+e = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+e.connect("\0messages")
 q = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88B5))
 def unsent(one):
     return struct.unpack("i", fcntl.ioctl(one, termios.TIOCOUTQ, bytes(4)))[0]
@@ -54,6 +58,9 @@ sys.stdout.flush()
 for words in sys.argv[1:]:
     print("#", words, flush=True)
     os.spawnvp(os.P_WAIT, "ss", ["ss", *words.split()])
+for command in ["busybox netstat -xa", "cut -c19- /proc/net/unix"]:
+    print("#", command, flush=True)
+    os.spawnvp(os.P_WAIT, command.split()[0], command.split())
 """
 COMMANDS = (
     "-tanH", "-uanH", "-xanH", "-0anH", "-tanoeH", "-uaneH", "-xaeH", "-0aneH", "-tanH sport = :7002",
@@ -67,7 +74,8 @@ def bare(output: str) -> list[str]:
     output = re.sub(r"(?<=[\]\w]:)(?!7\d{3}\b)\d+\b", "PORT", output)
     output = re.sub(r"\b(ino|sk):\w+ ?|cgroup:\S* ?|,\d+sec|,\d+min\w*|pid=\d+,|uid:0 ?", "", output)
     output = re.sub(r"(\* |peers: )\d{1,9}\b", "* INODE", output)
-    output = re.sub(r"@listing \d+", "@listing INODE", output)
+    output = re.sub(r"@(listing|messages) \d+", r"@\1 INODE", output)
+    output = re.sub(r"^((?:unix|0000).*?) +\d+(?=( @\w+)?\s*$)", r"\1 INODE", output, flags=re.MULTILINE)
     groups = re.split(r"^(?=#)", output, flags=re.MULTILINE)
     return [
         line
@@ -78,7 +86,7 @@ def bare(output: str) -> list[str]:
 
 @pytest.mark.peer
 def test_lists_as_on_the_host(host_program: Callable[[str], str], jefeos_boot: Callable[..., jefeos.System]) -> None:
-    host_program("ss")
+    host_program("ss"), host_program("busybox")
     words = ["/usr/bin/python3", "-c", PROGRAM, *COMMANDS]
     unshare = [host_program("unshare"), "--net", "/bin/sh", "-c", 'ip link set lo up; exec "$@"', "sh"]
     host = subprocess.run([*unshare, *words], capture_output=True, text=True, timeout=60, check=False)

@@ -36,6 +36,8 @@ class Networking:
         self._name_servers: tuple[Sequence[Address], Sequence[str]] | None = None
         self.on_their_way: list[Callable[[], bool]] = []
         """Who configures interfaces says here whether an address is on its way: `wait_until_configured` asks."""
+        self.local_sockets: Callable[[], bytes] | None = None
+        """Gives the lines of /proc/net/unix; set by whoever makes such sockets."""
 
     @property
     def stack(self) -> NetworkStack:

@@ -66,6 +66,7 @@ class NetworkText:
             b"tcp6": lambda: self._sockets("tcp", AF_INET6),
             b"udp": lambda: self._sockets("udp", AF_INET),
             b"udp6": lambda: self._sockets("udp", AF_INET6),
+            b"unix": self.local_sockets,
         }
 
     def _stack(self) -> NetworkStack | None:
@@ -170,6 +171,11 @@ class NetworkText:
             lines.append(line.ljust(149) + "\n")
             number += 1
         return "".join(lines).encode()
+
+    def local_sockets(self) -> bytes:
+        """/proc/net/unix."""
+        lines = self.kernel.net.local_sockets
+        return b"Num       RefCount Protocol Flags    Type St Inode Path\n" + (lines() if lines is not None else b"")
 
     def packets(self) -> bytes:
         """/proc/net/packet."""

@@ -7,6 +7,7 @@ answers. Structures and numbers: linux/unix_diag.h, linux/netlink_diag.h, linux/
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -20,11 +21,14 @@ from jefeos_abi_linux.sockets import AF_UNIX, SOCK_DGRAM, SOCK_RAW
 from jefeos_abi_linux.unix_sockets import BUFFER_BYTES, UnixSocket, open_unix_sockets
 
 if TYPE_CHECKING:
+    from jefeos.kernel import Kernel
     from jefeos.proc.task import Task
 
 ESTABLISHED, CLOSE, LISTEN = 1, 7, 10
 UNIX_NAME, UNIX_VFS, UNIX_PEER, UNIX_ICONS, UNIX_RQLEN, UNIX_MEMINFO, UNIX_SHUTDOWN, UNIX_UID = range(8)
 SHOW_UNIX_UID: Final = 0x40
+ACCEPTING: Final = 0x10000
+SS_UNCONNECTED, SS_CONNECTING, SS_CONNECTED = 1, 2, 3
 PACKET_INFO, PACKET_UID, PACKET_MEMINFO = 0, 5, 6
 PACKET_RUNNING: Final = 0x01
 SHOW_PACKET_INFO, SHOW_PACKET_MEMINFO = 0x01, 0x10
@@ -52,27 +56,55 @@ def unix(task: Task, dump: bool, body: bytes) -> Iterator[bytes]:
     if len(body) < _UNIX_REQUEST.size:
         raise KernelError(Errno.EINVAL)
     _, _, _, states, wanted, show, _ = _UNIX_REQUEST.unpack_from(body)
-    everything = open_unix_sockets(task.kernel)
-    unborn = {waiting for socket in everything for waiting in socket.backlog}  # no accept() has made files of them
-    sockets = sorted(everything.keys() - unborn, key=lambda socket: socket.inode.ino)
+    seen = Seen(open_unix_sockets(task.kernel))
+    sockets = sorted(seen.sockets.keys() - seen.unborn, key=lambda socket: socket.inode.ino)
     if dump:
-        return (_unix_message(socket, show, unborn) for socket in sockets if states & 1 << _unix_state(socket))
-    found = [_unix_message(socket, show, unborn) for socket in sockets if socket.inode.ino == wanted]
+        return (_unix_message(socket, show, seen) for socket in sockets if states & 1 << seen.state(socket))
+    found = [_unix_message(socket, show, seen) for socket in sockets if socket.inode.ino == wanted]
     if not found:
         raise KernelError(Errno.ENOENT)
     return iter(found)
 
 
-def _unix_state(socket: UnixSocket) -> int:
-    if socket.listening:
-        return LISTEN
-    return ESTABLISHED if socket.connected else CLOSE
+class Seen:
+    """The local sockets as a listing sees them."""
+
+    def __init__(self, sockets: dict[UnixSocket, None]) -> None:
+        self.sockets = dict(sockets)
+        self.unborn = {waiting for socket in sockets for waiting in socket.backlog}
+        """Of them accept() has made no files yet."""
+        self.peers = Counter(socket.peer for socket in sockets)
+        """How many have a socket for their peer."""
+
+    def state(self, socket: UnixSocket) -> int:
+        """A datagram socket is connected as soon as another one is to it, as Linux has it."""
+        if socket.listening:
+            return LISTEN
+        connected = socket.connected or socket.kind == SOCK_DGRAM and self.peers[socket]
+        return ESTABLISHED if connected else CLOSE
 
 
-def _unix_message(socket: UnixSocket, show: int, unborn: set[UnixSocket]) -> bytes:
+def unix_lines(kernel: Kernel) -> bytes:
+    """The lines of /proc/net/unix: whoever is somebody's peer has a reference more."""
+    seen = Seen(open_unix_sockets(kernel))
+    lines = []
+    for socket in sorted(seen.sockets, key=lambda socket: socket.inode.ino):
+        accepting = ACCEPTING if socket.listening else 0
+        state, inode = SS_CONNECTED if seen.state(socket) == ESTABLISHED else SS_UNCONNECTED, socket.inode.ino
+        if socket in seen.unborn:
+            state, inode = SS_CONNECTING, 0
+        name = b" " + socket.name.replace(b"\0", b"@") if socket.name else b""
+        lines.append(
+            b"%016x: %08X %08X %08X %04X %02X %5d%s\n"
+            % (0, 2 + seen.peers[socket], 0, accepting, socket.kind, state, inode, name)
+        )
+    return b"".join(lines)
+
+
+def _unix_message(socket: UnixSocket, show: int, seen: Seen) -> bytes:
     """struct unix_diag_msg and its attributes."""
     inode, peer, node = socket.inode.ino, socket.peer, socket.node
-    peer_inode = 0 if peer is None or peer in unborn else peer.inode.ino
+    peer_inode = 0 if peer is None or peer in seen.unborn else peer.inode.ino
     sending = peer.held_bytes if peer is not None and socket.kind != SOCK_DGRAM else 0
     shut = int(socket.reading_over) | int(socket.writing_over) << 1
     queues = (len(socket.backlog), socket.backlog_limit) if socket.listening else (socket.available, sending)
@@ -90,7 +122,7 @@ def _unix_message(socket: UnixSocket, show: int, unborn: set[UnixSocket]) -> byt
     if show & SHOW_UNIX_UID:
         parts.append(attribute(UNIX_UID, struct.pack("<I", socket.identity[1])))
     parts.append(attribute(UNIX_SHUTDOWN, bytes([shut])))
-    head = struct.pack("<BBBxI", AF_UNIX, socket.kind, _unix_state(socket), inode) + _cookie(inode)
+    head = struct.pack("<BBBxI", AF_UNIX, socket.kind, seen.state(socket), inode) + _cookie(inode)
     return head + b"".join(parts)
 
 

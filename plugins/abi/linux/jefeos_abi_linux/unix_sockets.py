@@ -16,6 +16,7 @@ Not here: MSG_OOB, SO_PEEK_OFF.
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field
@@ -474,4 +475,12 @@ def open_unix_sockets(kernel: Kernel) -> dict[UnixSocket, None]:
     if sockets is None:
         sockets = {}
         kernel.open_unix_sockets = sockets  # type: ignore[attr-defined]
+        kernel.net.local_sockets = partial(_lines, kernel)
     return sockets
+
+
+def _lines(kernel: Kernel) -> bytes:
+    """/proc/net/unix."""
+    from jefeos_abi_linux.sock_diag_local import unix_lines  # few programs ask
+
+    return unix_lines(kernel)
