@@ -44,13 +44,14 @@ class VolumeSource:
         """Read ``IMAGE[:PARTITION][@SNAPSHOT]``."""
         if os.path.exists(text):
             return cls(text)
-        rest, at, snapshot = text.rpartition("@")
-        if at and snapshot and os.path.isfile(cls.parse(rest).path):
-            return evolve(cls.parse(rest), snapshot=snapshot)
         path, colon, number = text.rpartition(":")
-        if colon and path and number.isdecimal():
-            return cls(path, int(number))
-        return cls(text)
+        has_number = bool(colon and path and number.isdecimal())
+        rest, at, snapshot = text.rpartition("@")
+        if at and snapshot and not (has_number and os.path.exists(path)):
+            volume = cls.parse(rest)
+            if os.path.isfile(volume.path):
+                return evolve(volume, snapshot=snapshot)
+        return cls(path, int(number)) if has_number else cls(text)
 
     @property
     def volume(self) -> VolumeSource:

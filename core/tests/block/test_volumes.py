@@ -53,6 +53,8 @@ def test_what_a_source_names(tmp_path: Path) -> None:
     for there in ("even", "even@x"):
         (tmp_path / there).touch()
     assert VolumeSource.parse(f"{tmp_path}/even@x") == VolumeSource(f"{tmp_path}/even@x")
+    assert VolumeSource.parse(f"{tmp_path}/even@x:3") == VolumeSource(f"{tmp_path}/even@x", 3)
+    assert VolumeSource.parse(f"{tmp_path}/even@y:3") == VolumeSource(f"{tmp_path}/even", None, "y:3")
     assert VolumeSource.parse(f"{tmp_path}/even:3@1:2") == VolumeSource(f"{tmp_path}/even", 3, "1:2")
     assert VolumeSource.parse(f"{tmp_path}/none@x") == VolumeSource(f"{tmp_path}/none@x")
     assert str(VolumeSource("a", 2, "monday")) == "a:2@monday"
