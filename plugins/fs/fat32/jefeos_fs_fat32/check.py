@@ -7,10 +7,10 @@
 The first FAT in use counts. Every cluster is claimed by the first chain that has it, so the work is bounded by the
 volume's size, whatever its directories say. Nothing is written before everything was seen.
 
-Repairs: lost clusters become free (they are not kept as files); a chain that is longer than its file is cut; where
-one ends early, the file's size becomes what is there; of two files with one chain the second gets a copy of it; a name
-that cannot be is replaced by ``FSCK0000.REN``. Harmless is what costs only space, and the second name of a file that
-was being moved when the power went.
+Repairs: a chain that is longer than its file is cut; where one ends early, the file's size becomes what is there; of
+two files with one chain the second gets a copy of it; a name that cannot be is replaced by ``FSCK0000.REN``. Harmless
+is what costs only space, and the second name of a file that was being moved when the power went. Lost clusters become
+free if the volume was not unmounted and everything found is harmless; else they are kept in ``/FOUND.000`` (lost.py).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from jefeos.errors import CorruptError
 
 from jefeos_fs_fat32.geometry import HEAD_BYTES, Geometry
 from jefeos_fs_fat32.layout import FIRST_CLUSTER, INFO_UNKNOWN
+from jefeos_fs_fat32.lost import LostChains
 from jefeos_fs_fat32.table import PIECE, AllocationTable, Run
 from jefeos_fs_fat32.walk import Walk
 from jefeos_fs_fat32.writes import VolumeState
@@ -45,16 +46,29 @@ def check(volume: BufferCache, *, repair: bool, progress: Progress) -> CheckRepo
     walk = Walk(volume, geometry, table, progress)
     walk.run()
     lost, chains = _lost_clusters(table, walk.claimed)
+    lost_count = sum(length for _, length in lost)
+    keeper = LostChains(walk)
+    if lost and not (state.was_dirty and walk.is_harmless and not problems):
+        keeper.claim(lost)
+        lost, _ = _lost_clusters(table, walk.claimed)
     source = geometry.active_fat + 1
     problems += [Problem(f"FAT {number + 1}", f"differs from FAT {source}", True, repair) for number in copies]
     if backup_differs:
         problems.append(Problem("boot sector", "its copy is different", True, repair))
-    if lost:
-        count = sum(length for _, length in lost)
-        problems.append(Problem("FAT", f"{count} clusters in {chains} chains belong to no file", True, repair))
     if repair:
         table.release(lost)
-    problems += walk.finish(repair)
+    kept = not keeper.kept
+
+    def keep() -> None:
+        nonlocal kept
+        kept = kept or keeper.write()
+
+    found = walk.finish(repair, keep)
+    if lost_count:
+        what = f"{lost_count} clusters in {chains} chains belong to no file"
+        what += f": kept in {keeper.path}" if keeper.kept and kept and repair else ""
+        problems.append(Problem("FAT", what, True, repair and kept))
+    problems += found
     free = table.free_clusters
     recorded = state.info.free_clusters if state.info is not None else INFO_UNKNOWN
     if recorded not in (free, INFO_UNKNOWN):

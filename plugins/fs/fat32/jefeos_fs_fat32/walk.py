@@ -112,16 +112,31 @@ class Walk:
         self._renamed = 0
 
     def run(self) -> None:
-        """Go through everything."""
-        pending = [self._root()]
+        """Go through everything that has a name."""
+        self.root = self._root()
+        self._go_through(self.root)
+
+    def go_through_lost(self, path: str, parent: Folder, cluster: int) -> Folder:
+        """The same from a directory on that nobody names."""
+        folder = self.folders[cluster] = self._folder(path, parent, 0, cluster)
+        self._go_through(folder)
+        return folder
+
+    @property
+    def is_harmless(self) -> bool:
+        """Nothing was found but what a loss of power leaves."""
+        return all(note[0].harmless for note in (*self._notes, *self._copies))
+
+    def _go_through(self, folder: Folder) -> None:
+        pending = [folder]
         while pending:
             folder = pending.pop()
             self.directories += 1
             self.progress(self._claims, self.geometry.clusters)
             pending += self._directory(folder)
 
-    def finish(self, repair: bool) -> list[Problem]:
-        """The problems; with ``repair``, after putting right what can be."""
+    def finish(self, repair: bool, at_last: Callable[[], None]) -> list[Problem]:
+        """The problems; with ``repair``, after putting right what can be, and calling ``at_last``."""
         result = []
         for problem, folder, found, chain in self._copies:  # first, while chains are as they were found
             result.append(_with(problem, repair and self._copy(folder, found, chain)))
@@ -130,6 +145,8 @@ class Walk:
                 for act in repairs:
                     act()
             result.append(_with(problem, repair and bool(repairs)))
+        if repair:
+            at_last()
         for folder in self.folders.values():
             if folder.changed:
                 self._write(folder)
@@ -140,8 +157,8 @@ class Walk:
 
     # --- chains ------------------------------------------------------------------------------------------------------
 
-    def _claim(self, first: int, most: int) -> Chain:
-        """Follow a chain and take its clusters, at most ``most``."""
+    def claim(self, first: int) -> Chain:
+        """Follow a chain and take its clusters."""
         table, claimed = self.table, self.claimed
         runs: list[Run] = []
         cluster, length, fault, shared = first, 0, "", False
@@ -163,13 +180,13 @@ class Walk:
                 runs[-1] = (runs[-1][0], runs[-1][1] + 1)
             else:
                 runs.append((cluster, 1))
-            if following > table.bad or length >= most:
+            if following > table.bad or length >= self.geometry.clusters:
                 break
             cluster = following
         self._claims += length
         return Chain(runs, length, fault, shared)
 
-    def _cut(self, chain: Chain, keep: int) -> None:
+    def cut(self, chain: Chain, keep: int) -> None:
         """Make a chain end after ``keep`` of its clusters."""
         left, gone = keep, []
         for first, count in chain.runs:
@@ -197,10 +214,10 @@ class Walk:
         """Read a directory, as far as it can be."""
         geometry = self.geometry
         most = max(MOST_SLOTS * SLOT_BYTES // geometry.cluster_bytes, 1)
-        chain = self._claim(cluster, geometry.clusters)
+        chain = self.claim(cluster)
         folder = Folder(path, parent, slot, cluster, chain.runs)
         if chain.fault:
-            self._note(path, f"its chain {chain.fault}", *[partial(self._cut, chain, chain.length)][: chain.length])
+            self._note(path, f"its chain {chain.fault}", *[partial(self.cut, chain, chain.length)][: chain.length])
         elif chain.length > most:
             self._note(path, f"has more than {MOST_SLOTS} entries")
         data = bytearray()
@@ -288,7 +305,7 @@ class Walk:
             if size:
                 self._note(path, f"has a size of {size} and no clusters", partial(folder.edit, entry.slot, size=0))
             return
-        chain = self._claim(cluster, self.geometry.clusters)
+        chain = self.claim(cluster)
         if chain.shared and chain.length < need:
             self._share(folder, path, entry, chain)
             return
@@ -296,10 +313,10 @@ class Walk:
             what = f"its chain {chain.fault or 'ends'} after {chain.length} clusters, its size is {size}"
             kept = chain.length * cluster_bytes
             edit = partial(folder.edit, entry.slot, size=kept, cluster=None if chain.length else 0)
-            self._note(path, what, edit, partial(self._cut, chain, chain.length))
+            self._note(path, what, edit, partial(self.cut, chain, chain.length))
             return
         if chain.length > need or chain.fault:
-            repairs: list[Repair] = [partial(self._cut, chain, need)]
+            repairs: list[Repair] = [partial(self.cut, chain, need)]
             if not need:
                 repairs.append(partial(folder.edit, entry.slot, cluster=0))
             more = f"has {chain.length - need} clusters more than its size of {size}" if chain.length > need else ""

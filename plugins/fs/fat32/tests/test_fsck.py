@@ -19,6 +19,7 @@ from jefeos_fs_fat32.geometry import Geometry
 from jefeos_fs_fat32.layout import SLOT_BYTES, InfoSector, Slot
 from jefeos_fs_fat32.slots import cluster_of, set_cluster
 from jefeos_fs_fat32.table import AllocationTable
+from jefeos_fs_fat32.writes import VolumeState
 
 VARIANTS = {
     "fat12": FormatOptions(variant="fat12", cluster_bytes=2048),
@@ -217,12 +218,73 @@ def test_damage_is_found_and_repaired(
     assert {path: tree[path] for path in TREE if path not in changed} == {
         path: TREE[path] for path in TREE if path not in changed
     }
-    assert tree.keys() <= TREE.keys() | changed
+    assert {path for path in tree if not path.startswith(b"/FOUND.000")} <= TREE.keys() | changed
     if shutil.which("fsck.fat"):
         image = tmp_path / "image"
         image.write_bytes(patient.image.data)
         done = subprocess.run(["fsck.fat", "-n", image], capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stdout
+
+
+def kept(patient: Patient) -> dict[bytes, tuple[int, bytes]]:
+    """What is in /FOUND.000, without the zeros that end a cluster."""
+    tree = patient.tree()
+    top = b"/FOUND.000/"
+    return {path[len(top) :]: (kind, data.rstrip(b"\0")) for path, (kind, data) in tree.items() if path.startswith(top)}
+
+
+def test_files_without_a_name_are_kept(patient: Patient) -> None:
+    lost_chain(patient)
+    patient.check(repair=True)
+    assert kept(patient) == {b"FILE0000.CHK": TREE[b"/ONE"]}
+
+
+def test_everything_below_a_lost_directory_is_kept(patient: Patient) -> None:
+    """An empty root, as when its first sector has rotted: what is below its directories keeps its name."""
+    start = patient.geometry.root_offset
+    if patient.geometry.bits == 32:
+        start = patient.geometry.offset_of(patient.geometry.root_cluster)
+    patient.image.data[start : start + 512] = bytes(512)
+    report = patient.check(repair=True)
+    assert report.clean, report.problems
+    assert (patient.check().problems, report.files) == ((), len(kept(patient)) - 2)
+    contents = sorted(kept(patient).items())
+    assert contents[:3] == [
+        (b"DIR0000.CHK", (S_IFDIR, b"")),
+        (b"DIR0000.CHK/DEEPER", (S_IFDIR, b"")),
+        (b"DIR0000.CHK/INSIDE", TREE[b"/FOLDER/INSIDE"]),
+    ]
+    files = sorted(found for path, found in contents[3:])
+    assert files == sorted(TREE[path] for path in (b"/ONE", b"/TWO", b"/a long file name"))
+    with mounted(FatFormat(), patient.volume) as here:
+        here.vfs.rename(here.actor, b"/FOUND.000/DIR0000.CHK", b"/FOLDER")
+        assert here.get(b"/FOLDER/INSIDE") == TREE[b"/FOLDER/INSIDE"][1]
+        here.vfs.mkdir(here.actor, b"/FOLDER/new", 0o755)
+    assert patient.check().problems == ()
+
+
+def test_what_only_a_loss_of_power_left_is_freed(patient: Patient) -> None:
+    lost_chain(patient)
+    state = VolumeState(patient.volume, patient.geometry, AllocationTable(patient.volume, patient.geometry))
+    state.set_dirty(True)
+    state.volume.flush()
+    assert patient.check(repair=True).clean
+    assert patient.tree().keys() == TREE.keys() - {b"/ONE"}
+
+
+def test_without_room_in_the_root_nothing_is_freed() -> None:
+    patient = Patient(VARIANTS["fat16"])
+    with mounted(FatFormat(), patient.volume) as here:
+        for number in range(patient.geometry.root_entries - 7):
+            here.put(b"/F%d" % number, b"")
+    lost_chain(patient)
+    at, slot = patient.slot(b"\xe5NE")
+    slot.name, slot.cluster_low, slot.size_bytes = b"TAKEN".ljust(11), 0, 0
+    patient.put(at, slot)
+    free = patient.check().free_bytes
+    report = patient.check(repair=True)
+    assert [(problem.harmless, problem.repaired) for problem in report.problems] == [(True, False)]
+    assert patient.check().free_bytes == free
 
 
 def test_a_file_that_shares_clusters_gets_a_copy(patient: Patient) -> None:
