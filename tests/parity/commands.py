@@ -91,7 +91,7 @@ COMMANDS: dict[str, str | list[str]] = {
     "devices": "head -c 5 /dev/zero | od -An -c; echo x > /dev/null; cat /dev/null; echo full > /dev/full",
     "seq-factor": "seq -s, 1 3 20; factor 1234567890 97; basename /a/b.c .c; dirname /a/b",
     "timeout": "timeout 0.2 sleep 10; echo $?; timeout 5 echo quick",
-    "nice-nohup": "nice -n 5 nice; nohup echo out 2>/dev/null",
+    "nice-nohup": "expr $(nice -n 5 nice) - $(nice); nohup echo out 2>/dev/null",
     "tee-split": "tee copy < text | wc -l; split -l 1 text part-; ls; cat part-ab",
     "yes-sigpipe": "yes | head -3; yes hello | head -c 20 | wc -c",
     "id-uname": "id -u; uname -s -m; getent passwd root | cut -d: -f1,3,7",
