@@ -21,6 +21,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parent
@@ -54,6 +55,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_STDERR] = os.dup(2)  # before pytest captures what tests write there
     config.option.rerun_show_tracebacks = True
     config.option.max_suite_reruns = MOST_RERUNS
+    # The normal run has the same examples each time, the long one others; neither measures how fast they are made.
+    hypothesis.settings.register_profile(
+        "house",
+        deadline=None,
+        derandomize=not config.getoption("--long"),
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
+    hypothesis.settings.load_profile("house")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

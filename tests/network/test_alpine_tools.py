@@ -24,7 +24,7 @@ ip neigh | grep -c '^10.0.2.2 dev eth0 lladdr .* REACHABLE'
 arping -c 1 -I eth0 10.0.2.2 | grep -c 'Unicast reply from 10.0.2.2'
 traceroute -n -q 1 127.0.0.1 2>/dev/null | grep -o '1  127.0.0.1'
 nc -u -l -p 7000 > /tmp/got &
-until grep -q :1B58 /proc/net/udp; do sleep 0.1; done
+until grep -q :1B58 /proc/net/udp /proc/net/udp6; do sleep 0.1; done
 echo message | nc -u -w 1 127.0.0.1 7000
 until test -s /tmp/got; do sleep 0.1; done; kill $!
 cat /tmp/got

@@ -28,7 +28,7 @@ def test_a_new_package_passes_its_tests_at_once(kind: str, tmp_path: Path, capsy
         env={**os.environ, "PYTHONPATH": str(site)},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=200,
     )
     assert done.returncode == 0, done.stdout
     assert " passed" in done.stdout

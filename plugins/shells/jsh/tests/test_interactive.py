@@ -92,7 +92,7 @@ def test_jobs_stop_and_go_on(terminal: Terminal) -> None:
 
 
 def test_end_of_input_ends_programs_and_the_shell(terminal: Terminal) -> None:
-    terminal.child.sendline("cat")
+    terminal.start("sh -c 'echo go; exec cat'")
     terminal.child.sendline("typed")
     terminal.child.expect_exact("typed\r\ntyped\r\n")
     terminal.key("\x04")
