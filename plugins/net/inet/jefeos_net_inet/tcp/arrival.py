@@ -209,10 +209,7 @@ def _process(connection: Connection, segment: Segment, now_ns: int) -> None:
         if sender.fin_at is not None and sender.fin_acknowledged and _fin_acknowledged(connection, now_ns):
             return
         if connection.stalled:
-            queue, room = sender.queue, connection.send_buffer_bytes
-            if 3 * (queue.end - queue.start) <= 2 * room:
-                connection.stalled = False
-                connection.notify = True
+            connection.room_made()
 
     # Urgent pointer, data, FIN.
     state = connection.state

@@ -57,6 +57,8 @@ DEFAULT_MSS: Final = {4: 536, 16: 1220}
 IP_HEADER_BYTES: Final = {4: 20, 16: 40}
 _PLAIN: Final = HEADER_BYTES << 10
 _STAMPED: Final = (HEADER_BYTES + STAMPS_BYTES) << 10
+_LANED: Final = (State.ESTABLISHED, State.FIN_WAIT_2, State.CLOSE_WAIT)
+"""States in which a short way out is worth its while."""
 CHALLENGE_PERIOD_NS: Final = 5_000_000_000
 
 
@@ -232,7 +234,7 @@ class Connection:
             urgent = min(self.sender.urgent_end - sequence, 0xFFFF)
         elif self.stamps and not segment_bytes and not with_sack and not flags & FIN:
             lane = self.lane
-            if lane is None and self.state is State.ESTABLISHED:
+            if lane is None and self.state in _LANED:
                 lane = self.lane = self.layer.network.lane(self)
             if lane is not None:
                 sent = lane.send(
@@ -361,6 +363,13 @@ class Connection:
         if self.state in FLUSHING:
             sender.transmit(now_ns)
         return length
+
+    def room_made(self) -> None:
+        """A user who was told that there is no room may have a third of the buffer by now. HOT."""
+        queue = self.sender.queue
+        if 3 * (queue.end - queue.start) <= 2 * self.send_buffer_bytes:
+            self.stalled = False
+            self.notify = True
 
     def read(self, count: int, now_ns: int) -> bytes:
         """Take octets, and tell the peer if that made much room. HOT."""

@@ -4,10 +4,10 @@
     connection --Lane.send--> interface          everything that stays the same is laid out and summed beforehand
 
 It is IPv4 without options or fragments, TCP with an ACK, perhaps a PSH, and timestamps at their usual place; of an
-established connection in which nothing is lost, out of order, urgent or ending; the next octets that are expected, or
-an acknowledgment of something new. Whatever is not like this goes the general way, untouched: `receive` gives False
-before it has changed anything, `send` gives None. Both rely on what was found when the lane was laid, so a change of
-addresses, routes or interceptors (`Paths.generation`) closes it, and the next segment lays another one.
+established or half-closed connection in which nothing is lost, out of order or urgent; the next octets that are
+expected, or an acknowledgment of something new. Whatever is not like this goes the general way, untouched: `receive`
+gives False before it has changed anything, `send` gives None. Both rely on what was found when the lane was laid, so a
+change of addresses, routes or interceptors (`Paths.generation`) closes it, and the next segment lays another one.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ _COPIED_BYTES: Final = 2048
 _FRESH_NS: Final = 30 * SECOND_NS
 _TTL: Final = "net.ipv4.ip_default_ttl"
 _PACK, _UNPACK = LAYOUT.pack, LAYOUT.unpack_from
-ESTABLISHED, REACHABLE = State.ESTABLISHED, NeighbourState.REACHABLE
+ESTABLISHED, FIN_WAIT_2, CLOSE_WAIT = State.ESTABLISHED, State.FIN_WAIT_2, State.CLOSE_WAIT
+REACHABLE = NeighbourState.REACHABLE
 
 
 class Lane:
@@ -151,7 +152,7 @@ class Express:
         self._count = stack.ipv4.count
 
     def lane(self, connection: Connection, fills_in: Any, offload: Any) -> Lane | None:
-        """For an established connection with timestamps, over IPv4."""
+        """For a connection with timestamps, over IPv4."""
         if len(connection.local) != 4 or not connection.stamps:
             return None
         try:
@@ -175,7 +176,10 @@ class Express:
         ):  # fmt: skip
             return False
         connection = self._table.get((local, remote, local_port, remote_port))
-        if type(connection) is not Connection or connection.state is not ESTABLISHED:
+        if type(connection) is not Connection:
+            return False
+        state = connection.state
+        if state is not ESTABLISHED and state is not FIN_WAIT_2 and state is not CLOSE_WAIT:
             return False
         lane, receiver, sender = connection.lane, connection.receiver, connection.sender
         if lane is None or lane.interface is not interface or not lane.is_open() or self._stack.raw_sockets:
@@ -188,8 +192,8 @@ class Express:
             sequence != nxt & MASK or not una <= ack_at <= sender.nxt or size < 0 or (not size and ack_at == una)
             or (stamp - connection.recent_stamp) & MASK >= HALF or nxt + size > receiver.promised
             or recovery.phase is not OPEN or recovery.flight.by_time is not None or recovery.probe_end
-            or receiver.reassembly.ranges or receiver.fin_at is not None or receiver.urgent_end or sender.urgent_end
-            or connection.socket is None or connection.stalled
+            or receiver.reassembly.ranges or (size and receiver.fin_at is not None) or receiver.urgent_end
+            or sender.urgent_end or connection.socket is None
         ):  # fmt: skip
             return False
         # Sums: of the IP header, and of the segment, which the addresses stand in front of.
@@ -213,6 +217,8 @@ class Express:
             sender.advance(ack_at, echo or None, now_ns)
             connection.keepalive_probes = 0
             lane.confirm()
+            if connection.stalled:
+                connection.room_made()
         sender.probes = 0
         sender.take_window(window << sender.scale, nxt, ack_at)
         if size:

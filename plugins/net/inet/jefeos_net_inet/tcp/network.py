@@ -54,7 +54,7 @@ class Network(Protocol):
         """
 
     def lane(self, connection: Connection) -> Any:
-        """A short way for an established connection's segments (express.py: `Lane`); None if there is none."""
+        """A short way for a connection's segments (express.py: `Lane`); None if there is none."""
 
     def is_local(self, address: Address) -> bool:
         """Whether it is one of ours."""
