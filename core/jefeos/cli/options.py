@@ -58,7 +58,10 @@ BOOT_OPTIONS = (
     BootOption("no_automount", "--no-automount", "flag", None, "Mount no filesystem of a disk by itself."),
     BootOption("net", "--net", "text", "WIRE", NET_HELP),
     BootOption("net_faults", "--net-faults", "text", "SPEC", NET_FAULTS_HELP),
-    BootOption("forward", "--forward", "texts", "PORT:PORT", "Host port (127.0.0.1) to one of the system. Repeatable."),
+    BootOption(
+        "forward", "--forward", "texts", "[ADDRESS:]PORT:PORT[/udp]",
+        "Host port (at 127.0.0.1 unless ADDRESS, IPv6 in brackets, is given) to one of the system. Repeatable.",
+    ),
     BootOption("nic", "--nic", "text", "MODEL", "Model of the network card (default e1000)."),
     BootOption("pcap", "--pcap", "text", "FILE", "Write what passes on the wire to a file for Wireshark."),
     BootOption("ram", "--ram", "text", "SIZE", "Physical memory, as 64M or 1G (default 256M)."),
