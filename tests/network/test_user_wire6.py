@@ -217,3 +217,33 @@ def test_whether_the_host_has_ipv6_is_asked_of_its_routes(host_program: Callable
     if "unshare" in done.stderr:
         pytest.skip(f"no right to make a network namespace: {done.stderr.strip()}")
     assert done.stdout == "False False\nFalse True\nTrue False\n", done.stderr
+
+
+UNREACHABLE = """
+import asyncio, errno
+import jefeos
+from jefeos_net_user import policy
+policy.host_reaches = lambda address: True  # so that the guest has a default route, and the host none
+system = jefeos.boot(net="user")
+interface = system.kernel.net.stack.interface("eth0")
+
+async def scenario():
+    while not any(own.address[:1] == b"\\xfd" and not own.tentative for own in interface.addresses):
+        await asyncio.sleep(0.02)
+    try:
+        await asyncio.open_connection("2001:db8::1", 80)
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+
+system.kernel.loop.run_until_complete(asyncio.wait_for(scenario(), 60))
+system.shutdown()
+"""
+
+
+@pytest.mark.peer
+def test_a_way_that_the_host_has_not_is_told_to_the_guest(host_program: Callable[[str], str]) -> None:
+    command = [host_program("unshare"), "--net", sys.executable, "-c", UNREACHABLE]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    if "unshare" in done.stderr:
+        pytest.skip(f"no right to make a network namespace: {done.stderr.strip()}")
+    assert done.stdout == "ENETUNREACH\n", done.stderr

@@ -34,6 +34,7 @@ _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 _REFUSALS: Final = {
     host_errno.ECONNREFUSED: Errno.ECONNREFUSED,
     host_errno.ENETUNREACH: Errno.ENETUNREACH,
+    host_errno.EADDRNOTAVAIL: Errno.ENETUNREACH,  # the host has no address of the family
     host_errno.EHOSTUNREACH: Errno.EHOSTUNREACH,
     host_errno.ETIMEDOUT: Errno.ETIMEDOUT,
 }
