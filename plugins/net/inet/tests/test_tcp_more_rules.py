@@ -62,6 +62,19 @@ def test_paws_drops_old_segments_and_acknowledges() -> None:
     assert len(socket.receive(100)) == 10
 
 
+def test_an_acknowledgment_that_was_overtaken_is_passed_over_in_silence() -> None:
+    """As Linux does it (PAWSOldAck): on a way that reorders there would be a challenge for each."""
+    script = Script()
+    socket = script.accepted("mss 1000,TS val 1 ecr 0")
+    socket.send(b"ab")
+    script.out.clear()
+    script.receives(". 1:1(0) ack 3 <TS val 500 ecr 0>")
+    script.receives(". 1:1(0) ack 2 <TS val 499 ecr 0>")
+    script.sends()
+    assert script.layer.counters["PAWSOldAck"] == 1 and not script.layer.counters["PAWSEstab"]
+    assert not socket.unsent_bytes
+
+
 def test_segments_without_timestamps_are_dropped_once_agreed() -> None:
     script = Script()
     socket = script.accepted("mss 1000,TS val 1 ecr 0")

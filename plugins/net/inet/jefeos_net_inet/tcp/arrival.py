@@ -148,6 +148,10 @@ def _process(connection: Connection, segment: Segment, now_ns: int) -> None:
                 return
         elif (stamp - connection.recent_stamp) & MASK >= HALF and not flags & RST:
             if now_ns - connection.recent_stamp_ns < STAMP_AGE_NS:
+                if end == sequence == nxt and flags & ACK:
+                    # Another one has overtaken it. It tells nothing new, and an answer would only breed more.
+                    connection.layer.count("PAWSOldAck")
+                    return
                 connection.layer.count("PAWSEstab")
                 _unacceptable(connection, sequence, end, now_ns)
                 return
