@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -117,6 +118,46 @@ def test_a_blank_volume_is_nothing(tmp_path: Path, capsys: pytest.CaptureFixture
     shown = capsys.readouterr()
     assert "none that is known" in shown.out
     assert shown.err.count("no filesystem is recognised") == 2
+
+
+def test_paths_may_be_written_as_for_cp(image: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("text")
+    assert main(["disk", "cp", str(tmp_path / "file"), f"{image}:/file"]) == 0
+    assert main(["disk", "cat", f"{image}:/file", "/file"]) == 0
+    assert main(["disk", "ls", f"{image}:/"]) == 0
+    assert main(["disk", "rm", f"{image}:/file"]) == 0
+    assert main(["disk", "ls", image]) == 0
+    assert capsys.readouterr().out.split() == ["texttextfile"]
+    assert main(["disk", "cat", image]) == 2
+    assert "which files?" in capsys.readouterr().err
+
+
+def test_a_type_can_be_said_for_what_is_not_recognised(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "image"
+    assert main(["disk", "create", str(path), "--size", "16M", "--table", "none"]) == 0
+    assert main(["disk", "mkfs", str(path), "--type", "ntfs"]) == 0
+    with path.open("r+b") as file:
+        file.write(bytes(512))
+    assert main(["disk", "fsck", str(path)]) == 8
+    assert main(["disk", "fsck", "--type", "ntfs", str(path)]) == 4
+    assert main(["disk", "fsck", "--type", "ntfs", "--repair", str(path)]) == 1
+    assert main(["disk", "fsck", str(path)]) == 0
+    assert main(["disk", "fsck", "--type", "zfs", str(path)]) == 2
+    capsys.readouterr()
+
+
+def test_a_plugin_that_lacks_something_does_not_stop_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(tmp_path / "image")
+    assert main(["disk", "create", path, "--size", "16M"]) == 0
+    monkeypatch.setitem(sys.modules, "jefeos_fs_ntfs.format", None)
+    assert main(["disk", "ls", path]) == 1
+    assert "ntfs is not usable: import of jefeos_fs_ntfs.format halted" in capsys.readouterr().err
+    assert main(["disk", "mkfs", path, "--type", "vfat"]) == 0
+    assert main(["disk", "fsck", path]) == 0
+    assert main(["disk", "mkfs", path, "--type", "ntfs", "--force"]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_damage_is_reported_as_fsck_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -148,7 +148,9 @@ class RawImage(DiskImage):
         self._file = file
         self.path, self.read_only = file.path, file.read_only
         size = file.size()
-        if not size or size % SECTOR_BYTES:
+        if not size:
+            raise ConfigError(f"disk image {file.path}: it is empty")
+        if size % SECTOR_BYTES:
             raise ConfigError(f"disk image {file.path}: {size} bytes are not whole {SECTOR_BYTES}-byte sectors")
         self.size_bytes = size
 

@@ -155,9 +155,12 @@ class LazyFormat(VolumeFormat):
 
     @cached_property
     def real(self) -> VolumeFormat:
-        """The format itself."""
+        """The format itself. Raises KernelError(ENODEV) if something that it needs is not installed."""
         module, _, name = self._target.partition(":")
-        made: VolumeFormat = getattr(importlib.import_module(module), name)()
+        try:
+            made: VolumeFormat = getattr(importlib.import_module(module), name)()
+        except ImportError as error:
+            raise KernelError(Errno.ENODEV, str(error)) from error
         return made
 
     def recognise(self, volume: BufferCache) -> bool:

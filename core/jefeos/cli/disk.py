@@ -46,8 +46,10 @@ def create_command(image: str, size: str, kind: str | None, table: str | None) -
     from jefeos.block.tables import TABLES, whole_disk, write_table
     from jefeos.config import parse_size
 
+    if table == "none":
+        table = None
     if table is not None and table not in TABLES:
-        raise UsageError(f"--table is one of {', '.join(TABLES)}, not {table!r}")
+        raise UsageError(f"--table is one of {', '.join(TABLES)} and none, not {table!r}")
     create_image(image, parse_size(size), kind or ("vhd" if image.lower().endswith(".vhd") else "raw"))
     if table is not None:
         opened = open_image(image)
@@ -237,6 +239,7 @@ def cat_command(source: str, paths: list[str]) -> int:
     """Write files to standard output."""
     from jefeos.cli.disk_sides import VolumeSide
 
+    _require_paths(paths)
     with Volume.open(source, writable=False) as volume:
         side = VolumeSide(source, volume)
 
@@ -266,6 +269,7 @@ def rm_command(source: str, paths: list[str], *, recursive: bool, force: bool) -
     """Remove files, and trees if asked to."""
     from jefeos.errors import Errno
 
+    _require_paths(paths)
     with waiting_for_interrupts() as heed_interrupts, Volume.open(source, writable=True) as volume:
 
         def remove(path: bytes) -> None:
@@ -386,6 +390,11 @@ def mount_check_command(source: str, *, as_json: bool) -> int:
     else:
         print(f"{source}: does not mount: {told['why']}")
     return 0 if told["mounts"] else 1
+
+
+def _require_paths(paths: list[str]) -> None:
+    if not paths:
+        raise UsageError("which files? Write IMAGE PATH..., or IMAGE:/path")
 
 
 def _absolute(path: str) -> bytes:

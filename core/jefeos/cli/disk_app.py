@@ -17,6 +17,9 @@ Source = Annotated[str, typer.Argument(metavar="IMAGE[:N]", help="A disk image, 
 Readable = Annotated[
     str, typer.Argument(metavar="IMAGE[:N][@SNAPSHOT]", help="A disk image, a partition of it, or a snapshot.")
 ]
+Paths = Annotated[
+    list[str] | None, typer.Argument(metavar="PATH...", help="Files in it (or the first as IMAGE:/path, as for cp).")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 Recursive = Annotated[bool, typer.Option("--recursive", "-r", "-R", help="Directories too, with all below them.")]
 
@@ -29,7 +32,7 @@ def create(
         str | None, typer.Option("--kind", metavar="KIND", help="raw, vhd (grows), vhd-fixed (default: by its name).")
     ] = None,
     table: Annotated[
-        str | None, typer.Option("--table", metavar="TABLE", help="mbr or gpt, with one partition that fills it.")
+        str | None, typer.Option("--table", metavar="TABLE", help="mbr, gpt (with one partition that fills it), none.")
     ] = None,
 ) -> int:
     """Make a new disk image, full of zeros."""
@@ -75,16 +78,19 @@ def ls(
 ) -> int:
     """List files."""
     from jefeos.cli.disk import ls_command
+    from jefeos.cli.disk_volume import source_and_paths
 
-    return ls_command(source, path, long=long, recursive=recursive, as_json=json)
+    source, paths = source_and_paths(source, [path])
+    return ls_command(source, paths[0], long=long, recursive=recursive, as_json=json)
 
 
 @disk.command()
-def cat(source: Readable, paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files in it.")]) -> int:
+def cat(source: Readable, paths: Paths = None) -> int:
     """Write files to standard output."""
     from jefeos.cli.disk import cat_command
+    from jefeos.cli.disk_volume import source_and_paths
 
-    return cat_command(source, paths)
+    return cat_command(*source_and_paths(source, paths or []))
 
 
 @disk.command()
@@ -111,14 +117,16 @@ def cp(
 @disk.command()
 def rm(
     source: Source,
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files in it.")],
+    paths: Paths = None,
     recursive: Recursive = False,
     force: Annotated[bool, typer.Option("--force", "-f", help="What is not there is no error.")] = False,
 ) -> int:
     """Remove files."""
     from jefeos.cli.disk import rm_command
+    from jefeos.cli.disk_volume import source_and_paths
 
-    return rm_command(source, paths, recursive=recursive, force=force)
+    source, wanted = source_and_paths(source, paths or [])
+    return rm_command(source, wanted, recursive=recursive, force=force)
 
 
 @disk.command()

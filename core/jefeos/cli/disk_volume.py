@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, frozen
 
-from jefeos.block.sources import HostVolume, VolumeSource, mount_volume, open_volume, recognise
+from jefeos.block.sources import HostVolume, LazyFormat, VolumeSource, mount_volume, open_volume, recognise
 from jefeos.errors import Errno, JefeError, KernelError, UsageError, errno_name
 from jefeos.vfs.vfs import Vfs
 
@@ -87,8 +87,25 @@ def type_on(volume: HostVolume) -> tuple[FilesystemType, VolumeFormat]:
     kind = recognise(types, volume.cache)
     if kind is None or kind.volume is None:
         known = ", ".join(kind.name for kind in types) or "none (install a filesystem plugin)"
-        raise DiskError(f"{volume.source}: no filesystem is recognised there; known types: {known}")
+        broken = [f"; {kind.name} is not usable: {why}" for kind in types if (why := _why_unusable(kind))]
+        raise DiskError(f"{volume.source}: no filesystem is recognised there; known types: {known}{''.join(broken)}")
     return kind, kind.volume
+
+
+def _why_unusable(kind: FilesystemType) -> str:
+    """What a plugin lacks that is installed without all that it needs."""
+    try:
+        if isinstance(kind.volume, LazyFormat):
+            _ = kind.volume.real
+    except KernelError as error:
+        return str(error.args[0])
+    return ""
+
+
+def source_and_paths(source: str, paths: list[str]) -> tuple[str, list[str]]:
+    """``IMAGE PATH...``, which may be written as for cp, ``IMAGE:/path PATH...``."""
+    place = VolumePath.parse(source)
+    return (source, paths) if place is None else (place.source, [os.fsdecode(place.path), *paths])
 
 
 @define

@@ -47,20 +47,20 @@ def small_volume(size_bytes: int, options: FormatOptions) -> bytes:
 
 
 class TestFat12(FatConformance):
-    size_bytes = crash_bytes = full_bytes = 4 << 20
-    fuzz_bytes = 600 << 10
+    size_bytes = crash_bytes = 4 << 20
+    full_bytes = fuzz_bytes = 600 << 10
     options = FormatOptions(variant="fat12", cluster_bytes=2048)
     many_names = 100
 
 
 class TestFat16(FatConformance):
-    size_bytes = crash_bytes = full_bytes = 4 << 20
-    fuzz_bytes = 2500 << 10
+    size_bytes = crash_bytes = 4 << 20
+    full_bytes = fuzz_bytes = 2500 << 10
     options = FormatOptions(variant="fat16", cluster_bytes=512)
     many_names = 100
 
 
 class TestFat32(FatConformance):
     size_bytes = 12 << 20
-    fuzz_bytes = 1 << 20
+    full_bytes = fuzz_bytes = 1 << 20
     options = FormatOptions(variant="fat32")
