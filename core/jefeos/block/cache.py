@@ -110,31 +110,33 @@ class BufferCache:
     def read_pieces(self, pieces: list[tuple[int, int]]) -> bytes:
         """The bytes of several places (offset and length; offset -1: zeros) in one: the contents of a file in pieces.
 
-        Large in all, it goes past the pages as a large read does, and places that are near each other come with what is
-        between them in one transfer. Raises KernelError as `read` does.
+        Large in all, it goes past the pages as a large read does, and places that are near each other, in whatever
+        order, come with what is between them in one transfer. Raises KernelError as `read` does.
         """
         total = sum([length for _, length in pieces])
         if total < LARGE_BYTES:
             return b"".join([bytes(length) if offset < 0 else self.read(offset, length) for offset, length in pieces])
-        found: list[bytes | memoryview] = []
+        found: dict[tuple[int, int], bytes | memoryview] = {}
         span: list[tuple[int, int]] = []
-        end = 0
-        for piece in pieces:
+        start = end = 0
+        for piece in sorted(pieces):
             offset, length = piece
-            if span and not (0 <= offset - end <= GAP_BYTES and offset + length - span[0][0] <= MOST_AT_ONCE):
+            if offset < 0:
+                found[piece] = bytes(length)
+                continue
+            if span and (offset - end > GAP_BYTES or offset + length - start > MOST_AT_ONCE or offset < end):
                 self._read_span(span, found)
                 span = []
-            if offset < 0:
-                found.append(bytes(length))
-            else:
-                span.append(piece)
-                end = offset + length
+            if not span:
+                start = offset
+            span.append(piece)
+            end = offset + length
         if span:
             self._read_span(span, found)
-        return b"".join(found)
+        return b"".join([found[piece] for piece in pieces])
 
-    def _read_span(self, span: list[tuple[int, int]], found: list[bytes | memoryview]) -> None:
-        """Append what is in some places, which follow each other."""
+    def _read_span(self, span: list[tuple[int, int]], found: dict[tuple[int, int], bytes | memoryview]) -> None:
+        """Find what is in some places, which follow each other."""
         start, (last, length) = span[0][0], span[-1]
         self._check(start, last + length - start)
         try:
@@ -142,9 +144,11 @@ class BufferCache:
         except KernelError:
             if len(span) == 1:
                 raise
-            found += [self._read_large(offset, length) for offset, length in span]  # what is between may be bad
+            found |= {piece: self._read_large(*piece) for piece in span}  # what is between may be bad
             return
-        found += [whole[offset - start : offset - start + length] for offset, length in span]
+        for piece in span:
+            begin = piece[0] - start
+            found[piece] = whole[begin : begin + piece[1]]
 
     def _read_large(self, offset: int, length: int) -> bytes:
         """Cached pages from here, the others from the device at once, and none of them is kept."""

@@ -67,38 +67,59 @@ def decompress(data: bytes, size: int) -> bytes:
 
 
 def _decompress_chunk(body: bytes) -> bytes:
+    """Whole groups of eight tokens go by the plan of their flags, literals between two matches in one piece. Hot."""
     out = bytearray()
     position, end = 0, len(body)
+    done, length_bits, limit = 0, 12, 16
     while position < end:
         flags = body[position]
         position += 1
-        if not flags:
-            out += body[position : position + 8]
-            position += 8
-            continue
-        for _ in range(8):
-            if position >= end:
-                break
-            if not flags & 1:
-                out.append(body[position])
-                position += 1
-            else:
-                if position + 2 > end:
-                    raise CorruptError("LZNT1: a chunk ends inside of a token")
-                token = body[position] | body[position + 1] << 8
-                position += 2
-                if not out or len(out) > CHUNK_BYTES:
-                    raise CorruptError("LZNT1: a match before the first literal, or past the end of a chunk")
-                length_bits = 16 - max((len(out) - 1).bit_length(), 4)
-                distance = (token >> length_bits) + 1
-                length = (token & (1 << length_bits) - 1) + _SHORTEST_MATCH
-                if distance > len(out):
-                    raise CorruptError("LZNT1: a match reaches ahead of its chunk")
-                if distance >= length:
-                    start = len(out) - distance
-                    out += out[start : start + length]
-                else:
-                    pattern = bytes(out[-distance:])
-                    out += (pattern * (length // distance + 1))[:length]
-            flags >>= 1
+        plan, rest = _PLANS[flags]
+        if position + 8 + len(plan) > end:  # the last group may be cut
+            plan, rest = _cut_plan(flags, end - position)
+        for literals in plan:
+            if literals:
+                out += body[position : position + literals]
+                position += literals
+                done += literals
+            while done > limit:
+                limit *= 2
+                length_bits -= 1
+            token = body[position] | body[position + 1] << 8
+            position += 2
+            start = done - (token >> length_bits) - 1
+            if start < 0 or done > CHUNK_BYTES:
+                raise CorruptError("LZNT1: a match reaches ahead of its chunk, or past its end")
+            length = (token & (1 << length_bits) - 1) + _SHORTEST_MATCH
+            if start + length <= done:
+                out += out[start : start + length]
+            else:  # it reaches into itself
+                out += (out[start:] * (length // (done - start) + 1))[:length]
+            done += length
+        if rest:
+            out += body[position : position + rest]
+            position += rest
+            done += rest
     return bytes(out)
+
+
+def _cut_plan(flags: int, size: int) -> tuple[tuple[int, ...], int]:
+    """As in `_PLANS`, for a group of which only ``size`` bytes are there."""
+    before: list[int] = []
+    literals = 0
+    while size > 0:
+        if flags & 1:
+            if size < 2:
+                raise CorruptError("LZNT1: a chunk ends inside of a token")
+            before.append(literals)
+            literals = 0
+            size -= 2
+        else:
+            literals += 1
+            size -= 1
+        flags >>= 1
+    return tuple(before), literals
+
+
+_PLANS: Final = tuple([_cut_plan(flags, 8 + flags.bit_count()) for flags in range(256)])
+"""By flags: how many literals come before each match of a group, and after the last one."""
