@@ -1,14 +1,18 @@
-"""Filter programs of sock_diag: what they accept, and that bad ones are refused, whatever their bytes."""
+"""sock_diag: what its filter programs accept, and that bad ones and bad requests are refused, whatever their bytes."""
 
 from __future__ import annotations
 
 import random
 import struct
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from jefeos.errors import Errno, KernelError
+from jefeos.errors import CorruptError, Errno, KernelError
 from jefeos.net.address import AF_INET, AF_INET6, MAPPED_PREFIX, SocketAddress
 from jefeos.net.stack import SocketInfo
+from jefeos_abi_linux.sock_diag import answer
 from jefeos_abi_linux.sock_diag_filter import (
     D_COND,
     D_EQ,
@@ -110,3 +114,28 @@ def test_random_programs_end_or_are_refused() -> None:
         accepted += 1
         assert program.accepts(socket()) in (False, True)
     assert accepted > 10
+
+
+def test_random_requests_are_answered_or_refused(jefeos_boot: Callable[..., Any]) -> None:
+    kernel = jefeos_boot(net="none").kernel
+    stack = kernel.net.stack
+    listener = stack.open_stream(AF_INET)
+    listener.bind(SocketAddress(b"\x7f\0\0\1", 7000))
+    listener.listen(3)
+    stack.open_datagram(AF_INET6).bind(SocketAddress(bytes(16), 7001))
+    stack.open_packet(cooked=True).bind_to(3, 0)
+    task: Any = SimpleNamespace(kernel=kernel)
+    chance = random.Random(7)
+    answered = refused = 0
+    for _ in range(3000):
+        family, protocol = chance.choice((AF_INET, AF_INET6, 1, 16, 17, 40)), chance.choice((6, 17, 136, 255, 0))
+        body = struct.pack("<BBBBI", family, protocol, chance.randrange(256), 0, 0xFFFF_FFFF)
+        body += chance.randbytes(chance.choice((0, 16, 48))) + bytes(chance.choice((0, 48)))
+        if len(body) >= 56 and chance.random() < 0.3:
+            body = body[:56] + struct.pack("<HH", 20, 1) + chance.randbytes(16)
+        for flags in (0x301, 0x1):
+            try:
+                answered += len(list(answer(task, chance.choice((20, 20, 20, 18, 99)), flags, body)))
+            except (KernelError, CorruptError):
+                refused += 1
+    assert answered > 30 and refused > 100
