@@ -10,9 +10,9 @@ INSTALLED  := $(VENV)/.installed
 PYTEST     := $(BIN)/python -m pytest
 # Installers write bytecode for what they copy, but not for editable packages; starting without takes twice as long.
 COMPILE    := $(BIN)/python -m compileall -q core/jefeos plugins
-# Two workers: most tests wait for one emulated CPU or for a peer. Each begins with half of the tests, in their order, so
-# that what a file makes for its tests is made once.
-WORKERS    ?= 2
+# More workers than a small machine has processors: many tests wait for a peer, a timer, somebody at a terminal. Each
+# worker begins with its share of the tests in their order, so that what a file makes for its tests is made once.
+WORKERS    ?= 3
 
 .PHONY: help venv boot test test-long fuzz bench scoreboard suites cpython lint format clean
 

@@ -15,6 +15,7 @@ tests/README.md tells how tests are to wait.
 from __future__ import annotations
 
 import faulthandler
+import functools
 import os
 import shutil
 from collections.abc import Callable, Generator
@@ -65,10 +66,14 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.load_profile("house")
 
 
+@functools.cache
+def is_in_realtime(path: Path) -> bool:
+    return any(path.is_relative_to(ROOT / place) for place in REALTIME)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    places = [ROOT / place for place in REALTIME]
     for item in items:
-        if any(item.path.is_relative_to(place) for place in places):
+        if is_in_realtime(item.path):
             item.add_marker("realtime")
         if item.get_closest_marker("realtime") and config.pluginmanager.hasplugin("rerunfailures"):
             item.add_marker(pytest.mark.flaky(reruns=1, rerun_except=[r"Timeout \(>"]))
