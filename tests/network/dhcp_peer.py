@@ -107,7 +107,7 @@ def main() -> None:
     try:
         with jefeos.boot(net=f"tap:{TAP}") as system:
             seen = system.kernel.loop.run_until_complete(scenario(system, dnsmasq, folder))
-            ping = system.run(["ping", "-c", "3", "-i", "0.1", SERVER])
+            ping = system.run(["ping", "-c", "3", "-i", "0.1", "-W", "60", SERVER])
             seen["ping"] = ping.stdout.decode()
             seen["nslookup"] = system.run(["nslookup", "name.test"]).stdout.decode()
             seen["resolv.conf"] = system.read_file("/etc/resolv.conf").decode()

@@ -45,7 +45,7 @@ def test_loopback_as_on_the_host(
 
 
 CARD = r"""
-for i in $(seq 100); do ip -4 addr show eth0 | grep -q inet && break; sleep 0.1; done
+for i in $(seq 600); do ip -4 addr show eth0 | grep -q inet && break; sleep 0.1; done
 cd /sys/class/net/eth0
 readlink -f .; readlink -f device; cat device/uevent
 grep -c "$(cat address)" <<< "$(ip link show eth0)"

@@ -39,12 +39,12 @@ def test_two_systems_on_a_lan(boot: Boot, tmp_path: Path, faults: list[str]) -> 
         server = await asyncio.start_server(answer, "10.1.0.1", 80)
         command = [sys.executable, "-m", "jefeos.cli", "boot", "--net", f"lan:{tmp_path}/lan", *faults]
         other = await asyncio.get_running_loop().run_in_executor(
-            None, lambda: subprocess.run(command, input=SCRIPT.encode(), capture_output=True, timeout=90, check=False)
+            None, lambda: subprocess.run(command, input=SCRIPT.encode(), capture_output=True, timeout=200, check=False)
         )
         server.close()
         return other.stdout, other.stderr
 
-    out, complaints = in_kernel(system, scenario(), timeout_s=100)
+    out, complaints = in_kernel(system, scenario(), timeout_s=220)
     assert str(len(BODY)).encode() in out, complaints
     assert b"3 packets transmitted, " in out
     if not faults:

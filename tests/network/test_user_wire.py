@@ -177,7 +177,7 @@ def test_a_service_of_the_kernel_is_reached_by_the_host_s_http_client(boot: Boot
 def test_commands_of_the_shell(boot: Boot, web: int) -> None:
     system = boot(net="user:host")
     in_kernel(system, lease(system))
-    ping = system.run(["ping", "-c", "3", "-i", "0.05", "10.0.2.2"])
+    ping = system.run(["ping", "-c", "3", "-i", "0.05", "-W", "60", "10.0.2.2"])
     assert (ping.status, b"3 packets transmitted, 3 packets received, 0% packet loss" in ping.stdout) == (0, True)
     fetched = system.run(["wget", "-q", "-O", "-", f"http://10.0.2.2:{web}/moved"])
     assert (fetched.status, fetched.stdout) == (0, BODY)
