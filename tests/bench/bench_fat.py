@@ -19,7 +19,7 @@ from jefeos.block.volume import FormatOptions
 from jefeos.sched.clock import RealClock
 from jefeos.testing.bench import Bench, Runner, benchmark
 from jefeos.testing.mounted import Mounted, mounted
-from jefeos.testing.volumes import new_page_cache
+from jefeos.testing.volumes import make_image_file, new_page_cache
 from jefeos.vfs.flags import O_CREAT, O_EXCL, O_RDONLY, O_WRONLY
 from jefeos_fs_fat32.format import FatFormat
 
@@ -92,10 +92,7 @@ def pyfatfs(image: Path, work: Callable[[Any], None], before: Callable[[Any], No
         from pyfatfs.PyFatFS import PyFatFS
 
         image.unlink(missing_ok=True)
-        create_image(str(image), VOLUME_BYTES)
-        disk = open_image(str(image))
-        FatFormat().make(BufferCache(ImageDevice(disk)), FormatOptions(), RealClock())
-        disk.close()
+        make_image_file(FatFormat(), image, VOLUME_BYTES, clock=RealClock())
         theirs = PyFatFS(str(image))
         theirs.makedir("/folder")
         if before is not None:

@@ -19,11 +19,11 @@ from pathlib import Path
 
 from jefeos.block.cache import BufferCache
 from jefeos.block.image import DiskImage, ImageDevice, create_image, open_image
-from jefeos.block.volume import FormatOptions, VolumeFormat
+from jefeos.block.volume import VolumeFormat
 from jefeos.sched.clock import RealClock
 from jefeos.testing.bench import Bench, Runner, benchmark
 from jefeos.testing.mounted import Mounted, mounted
-from jefeos.testing.volumes import new_page_cache
+from jefeos.testing.volumes import make_image_file, new_page_cache
 from jefeos.vfs.flags import O_CREAT, O_EXCL, O_RDONLY, O_WRONLY
 from jefeos_fs_jefefs.format import JefeFormat
 from jefeos_fs_ntfs.format import NtfsFormat
@@ -83,14 +83,12 @@ def fresh(bench: Bench, kind: str, *before: Work) -> Path:
     """A new volume, made by mkntfs if it is there."""
     path = bench.scratch / f"{kind}.img"
     path.unlink(missing_ok=True)
-    create_image(str(path), VOLUME_BYTES)
     mkntfs = bench.peer("mkntfs")
     if kind == "ntfs" and mkntfs is not None:
+        create_image(str(path), VOLUME_BYTES)
         subprocess.run([mkntfs, "-q", "-Q", "-F", path], check=True, capture_output=True)
     else:
-        image = open_image(str(path))
-        FORMATS[kind]().make(BufferCache(ImageDevice(image)), FormatOptions(), RealClock())
-        image.close()
+        make_image_file(FORMATS[kind](), path, VOLUME_BYTES, clock=RealClock())
     for work in before:
         on_volume(path, kind, work)
     return path

@@ -3,6 +3,8 @@
     memory_volume(8 << 20)            a BufferCache over that many zero bytes
     image = make_volume(FORMAT, …)    a disk image in memory with a new filesystem on it
     image_volume(image)               …as a volume
+    make_image_file(FORMAT, path, …)  the same in a file of the host
+    with image_file(path) as volume:  …and that as a volume
     image.mark(), image.undo()        take back what was written in between
     corrupt(bytes, seed)              a copy with extreme and random values here and there
 
@@ -14,12 +16,15 @@ from __future__ import annotations
 
 import mmap
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 from attrs import define, frozen
 
 from jefeos.block.cache import BufferCache
-from jefeos.block.image import DiskImage, ImageDevice
+from jefeos.block.image import DiskImage, ImageDevice, create_image, open_image
 from jefeos.block.volume import FormatOptions, VolumeFormat
 from jefeos.errors import Errno, KernelError
 from jefeos.mm.frames import FrameAllocator
@@ -110,6 +115,25 @@ def make_volume(
     options = options or FormatOptions(entropy=random.Random(size_bytes).randbytes)
     kind.make(image_volume(image), options, clock or TestClock())
     return image
+
+
+@contextmanager
+def image_file(path: Path, *, writable: bool = True) -> Iterator[BufferCache]:
+    """An image file of the host as a volume; closed at the end. What is to be in it has to be flushed."""
+    image = open_image(str(path), read_only=not writable)
+    try:
+        yield image_volume(image)
+    finally:
+        image.close()
+
+
+def make_image_file(
+    kind: VolumeFormat, path: Path, size_bytes: int, options: FormatOptions | None = None, clock: Clock | None = None
+) -> None:
+    """A raw image file of the host with a new filesystem on it."""
+    create_image(str(path), size_bytes)
+    with image_file(path) as volume:
+        kind.make(volume, options or FormatOptions(), clock or TestClock())
 
 
 def new_page_cache(ram_bytes: int = PAGE_CACHE_BYTES) -> PageCache:

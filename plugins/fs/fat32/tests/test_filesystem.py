@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 from jefeos.block.cache import BufferCache
-from jefeos.block.image import ImageDevice, create_image, open_image
 from jefeos.block.volume import FormatOptions
 from jefeos.errors import Errno, KernelError
 from jefeos.testing.mounted import Mounted, mounted
-from jefeos.testing.volumes import TestClock, memory_volume, new_page_cache
+from jefeos.testing.volumes import TestClock, image_file, make_image_file, memory_volume, new_page_cache
 from jefeos.vfs.flags import RENAME_EXCHANGE
 from jefeos_fs_fat32.file import FatFile
 from jefeos_fs_fat32.filesystem import FatFilesystem
@@ -67,29 +66,21 @@ def test_a_directory_ends_at_65536_slots() -> None:
 
 
 def test_a_file_ends_below_four_gibibytes(tmp_path: Path) -> None:
-    create_image(str(tmp_path / "image"), 5 << 30)
-    disk = open_image(str(tmp_path / "image"))
-    volume = BufferCache(ImageDevice(disk))
-    FatFormat().make(volume, FormatOptions(), TestClock())
-    with mounted(FatFormat(), volume) as here:
+    make_image_file(FatFormat(), tmp_path / "image", 5 << 30)
+    with image_file(tmp_path / "image") as volume, mounted(FatFormat(), volume) as here:
         here.put(b"/f", b"x")
         assert errno_of(lambda: here.vfs.truncate(here.actor, b"/f", MOST_FILE_BYTES + 1)) == Errno.EFBIG
         assert errno_of(lambda: here.write(b"/f", MOST_FILE_BYTES, b"x")) == Errno.EFBIG
         assert here.get(b"/f") == b"x"
-    disk.close()
 
 
 def test_a_large_volume_is_mounted_without_reading_its_fat(tmp_path: Path) -> None:
-    create_image(str(tmp_path / "image"), 300 << 30)
-    disk = open_image(str(tmp_path / "image"))
-    FatFormat().make(BufferCache(ImageDevice(disk)), FormatOptions(), TestClock())
-    volume = BufferCache(ImageDevice(disk))
-    with mounted(FatFormat(), volume) as here:
+    make_image_file(FatFormat(), tmp_path / "image", 300 << 30)
+    with image_file(tmp_path / "image") as volume, mounted(FatFormat(), volume) as here:
         here.put(b"/f", b"x" * 100_000)
         numbers = here.filesystem.statfs()
         assert numbers.blocks - numbers.blocks_free == 5  # the root and four of 32 KiB
         assert volume.cached_bytes < 4 << 20
-    disk.close()
 
 
 def test_files_are_written_in_one_run_where_there_is_one() -> None:

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 from jefeos.api import System
-from jefeos.block.cache import BufferCache
-from jefeos.block.image import ImageDevice, create_image, open_image
+from jefeos.block.image import create_image
 from jefeos.block.volume import FormatOptions
-from jefeos.testing.volumes import TestClock
+from jefeos.testing.volumes import make_image_file
 from jefeos_fs_fat32.format import FatFormat
 
 pytestmark = pytest.mark.peer
@@ -44,10 +43,7 @@ with space
 
 
 def new_image(path: Path) -> None:
-    create_image(str(path), 16 << 20)
-    disk = open_image(str(path))
-    FatFormat().make(BufferCache(ImageDevice(disk)), FormatOptions(label="GUEST"), TestClock())
-    disk.close()
+    make_image_file(FatFormat(), path, 16 << 20, FormatOptions(label="GUEST"))
 
 
 def require_good(image: Path) -> None:

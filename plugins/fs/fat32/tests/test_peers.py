@@ -12,11 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from jefeos.block.cache import BufferCache
-from jefeos.block.image import ImageDevice, create_image, open_image
+from jefeos.block.image import create_image
 from jefeos.block.volume import FormatOptions
 from jefeos.testing.mounted import Mounted, mounted
-from jefeos.testing.volumes import TestClock, new_page_cache
+from jefeos.testing.volumes import TestClock, image_file, make_image_file, new_page_cache
 from jefeos.vfs.flags import S_IFDIR, S_IFMT
 from jefeos_fs_fat32.format import FatFormat
 
@@ -58,22 +57,14 @@ class JumpingClock(TestClock):
 
 @contextmanager
 def opened(image: Path, clock: TestClock | None = None, *, writable: bool = True) -> Iterator[Mounted]:
-    disk = open_image(str(image), read_only=not writable)
-    try:
-        with mounted(
-            FatFormat(), BufferCache(ImageDevice(disk)), writable=writable, clock=clock or JumpingClock(),
-            page_cache=new_page_cache(64 * MEBIBYTE),
-        ) as here:
-            yield here
-    finally:
-        disk.close()
+    with image_file(image, writable=writable) as volume, mounted(
+        FatFormat(), volume, writable=writable, clock=clock or JumpingClock(), page_cache=new_page_cache(64 * MEBIBYTE)
+    ) as here:
+        yield here
 
 
 def made_by_us(image: Path, size: int, variant: str) -> None:
-    create_image(str(image), size)
-    disk = open_image(str(image))
-    FatFormat().make(BufferCache(ImageDevice(disk)), FormatOptions(label="OURS", variant=variant), TestClock())
-    disk.close()
+    make_image_file(FatFormat(), image, size, FormatOptions(label="OURS", variant=variant))
 
 
 def made_by_mkfs_fat(image: Path, size: int, variant: str) -> None:

@@ -12,11 +12,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
-from jefeos.block.cache import BufferCache
-from jefeos.block.image import ImageDevice, create_image, open_image
+from jefeos.block.image import create_image
 from jefeos.block.volume import FormatOptions
-from jefeos.testing.volumes import TestClock
-from jefeos_fs_ntfs.make import make_ntfs
+from jefeos.testing.volumes import make_image_file
+from jefeos_fs_ntfs.format import NtfsFormat
 
 Tool = Callable[..., str]
 Mount = Callable[[Path], AbstractContextManager[Path]]
@@ -79,11 +78,8 @@ def make_image(tmp_path: Path) -> Callable[..., Path]:
 
     def make(size: int = 16 * MIB, cluster_bytes: int | None = None, label: str = "", name: str = "ours.img") -> Path:
         path = tmp_path / name
-        create_image(str(path), size)
-        image = open_image(str(path))
         options = FormatOptions(label=label, cluster_bytes=cluster_bytes, entropy=random.Random(size).randbytes)
-        make_ntfs(BufferCache(ImageDevice(image)), options, TestClock())
-        image.close()
+        make_image_file(NtfsFormat(), path, size, options)
         return path
 
     return make
