@@ -1,7 +1,7 @@
 """Other implementations that read NTFS volumes, and how what they see is compared with what ought to be there.
 
 ntfsfix judges; 7-Zip and Sleuth Kit give every file with its name, contents and time (a call each for the whole
-volume), dissect a sample of them. ntfs-3g is a mount: `tree_in` and `times_in` read any folder of the host. A tree is
+volume), dissect a sample of them. ntfs-3g is a mount: `seen_in` reads any folder of the host. A tree is
 path to (type as in st_mode, contents or target), times are path to mtime in ns.
 """
 
@@ -29,27 +29,25 @@ Tree = dict[bytes, tuple[int, bytes]]
 Times = dict[bytes, int]
 
 
-def tree_in(folder: Path) -> Tree:
-    """What the host sees below a folder."""
-    found: Tree = {}
+def seen_in(folder: Path) -> tuple[Tree, Times]:
+    """What the host sees below a folder. From directory to directory: a mount looks up every part of a long path."""
+    tree: Tree = {}
+    times: Times = {}
     top = os.fsencode(folder)
-    for path, folders, files in os.walk(top):
+    for path, folders, files, at in os.fwalk(top):
         for name in [*folders, *files]:
-            whole = path + b"/" + name
-            kind = stat.S_IFMT(os.lstat(whole).st_mode)
+            found = os.lstat(name, dir_fd=at)
+            kind = stat.S_IFMT(found.st_mode)
             contents = b""
             if kind == S_IFLNK:
-                contents = os.readlink(whole)
+                contents = os.readlink(name, dir_fd=at)
             elif kind == S_IFREG:
-                with open(whole, "rb") as file:
-                    contents = file.read()
-            found[whole[len(top) :]] = kind, contents
-    return found
-
-
-def times_in(folder: Path, paths: Iterable[bytes]) -> Times:
-    """What the host sees of times below a folder."""
-    return {path: os.lstat(os.fsencode(folder) + path).st_mtime_ns for path in paths}
+                with os.fdopen(os.open(name, os.O_RDONLY, dir_fd=at), "rb", buffering=0) as file:
+                    contents = file.readall()
+            whole = path[len(top) :] + b"/" + name
+            tree[whole] = kind, contents
+            times[whole] = found.st_mtime_ns
+    return tree, times
 
 
 def our_times(here: Mounted, paths: Iterable[bytes]) -> Times:
@@ -85,8 +83,7 @@ def check_with_7zip(
 ) -> None:
     """It unpacks all but holes of less than sixteen clusters, which Windows never makes, and ntfs-3g does as we do."""
     tool("7z", "x", "-y", f"-o{scratch}", image, check=not sparse)
-    found = tree_in(scratch)
-    seen = times_in(scratch, plain.keys() - sparse)
+    found, seen = seen_in(scratch)
     for path in plain.keys() - sparse:
         assert found[path] == plain[path], path
         if plain[path][0] == S_IFREG:
@@ -109,7 +106,7 @@ def check_with_sleuthkit(image: Path, plain: Tree, times: Times, tool: Tool, scr
             assert int(mtime) == times[path] // SECOND_NS, path
     assert plain.keys() == numbers.keys()
     tool("tsk_recover", "-a", image, scratch)
-    found = tree_in(scratch)
+    found, _ = seen_in(scratch)
     for path, (kind, contents) in plain.items():
         if kind == S_IFREG and contents:  # it makes no empty files
             assert found[path] == (kind, contents), path

@@ -21,14 +21,12 @@ from jefeos.vfs.flags import S_IFDIR, S_IFREG
 
 from .ntfs_images import fsck, ours
 from .ntfs_readers import (
-    Times,
     Tool,
     Tree,
     check_with_others,
     our_times,
+    seen_in,
     sparse_files,
-    times_in,
-    tree_in,
     without_links,
 )
 
@@ -36,8 +34,8 @@ MIB = 1 << 20
 CLUSTERS = (512, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
 SHORT = [("make_image", 4096), ("make_foreign", 512), ("make_foreign", 65536)]
 MANY = 20_000
-DEEPEST = 100
-"""A path of the host has at most 4,096 bytes."""
+DEEPEST = 40
+"""Folders below each other: a mount looks up each of them for every call with a path."""
 CLOCK_STEP_NS = 1_234_567_800
 ImageMaker = Callable[..., Path]
 Mount = Callable[[Path], AbstractContextManager[Path]]
@@ -59,16 +57,16 @@ def we_write_they_read(
     check_with_others(image, tree, times, sparse, tool, scratch)
     plain = without_links(tree)
     with ntfs_3g(image) as folder:
-        assert without_links(tree_in(folder)) == plain
-        assert times_in(folder, plain) == {path: times[path] for path in plain}
+        found, seen = seen_in(folder)
+    assert without_links(found) == plain
+    assert {path: seen[path] for path in plain} == {path: times[path] for path in plain}
 
 
 def they_write_we_read(image: Path, seed: int, files: int, ntfs_3g: Mount, *, divisor: int = 1) -> Tree:
     """Gives what is there afterwards."""
     with ntfs_3g(image) as folder:
         their_work(folder, seed, files, divisor)
-        tree = tree_in(folder)
-        times: Times = times_in(folder, tree)
+        tree, times = seen_in(folder)
     assert fsck(image) == []
     with ours(image, writable=False) as here:
         assert here.tree() == tree
