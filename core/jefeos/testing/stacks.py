@@ -25,6 +25,7 @@ from jefeos.net.address import (
     LOOPBACK6,
     Address,
     SocketAddress,
+    address_text,
     parse_address,
 )
 from jefeos.net.socket import StreamSocket
@@ -38,6 +39,7 @@ from jefeos.net.stack import (
     NetworkStack,
     PendingStream,
     Route,
+    RouterAdvertisement,
 )
 from jefeos.testing.networks import LanOfStacks, station_address, station_mac
 
@@ -310,6 +312,45 @@ class NetworkStackConformance:
         assert ping(network, guest, "10.0.0.2"), "its own addresses stay its own"
         gateway.intercept(2, None)
         assert not ping(network, guest, "203.0.113.7")
+
+    def test_an_interceptor_stands_in_for_addresses_of_the_link(self, network: LanOfStacks) -> None:
+        guest, gateway = network.stacks[0], network.stacks[1]
+        for stack in (guest, gateway):
+            stack.settings["net.ipv6.conf.all.dad_transmits"] = 0
+        guest.interface("eth0").add_address(parse_address("fd00::1"), 64)
+        gateway.interface("eth0").add_address(parse_address("fd00::2"), 64)
+        everybody = Everybody(gateway)
+        everybody.proxied = frozenset(parse_address(text) for text in ("10.0.0.99", "fd00::99"))
+        gateway.intercept(2, everybody)
+        assert ping(network, guest, "10.0.0.99") and ping(network, guest, "fd00::99")
+        assert not ping(network, guest, "10.0.0.98") and not ping(network, guest, "fd00::98")
+        gateway.intercept(2, None)
+
+    def test_a_router_is_one_as_long_as_it_says_so(self, network: LanOfStacks) -> None:
+        host, router = network.stacks[0], network.stacks[1]
+        told = [RouterAdvertisement(parse_address("fd00::"), router_lifetime_s=1800, valid_s=7200, preferred_s=3600)]
+        router.interface("eth0").add_address(parse_address("fd00::2"), 64)
+
+        def is_default() -> bool:
+            routes = host.routes()
+            return any(route.destination == ANY6 and not route.prefix_length and route.gateway for route in routes)
+
+        router.advertise(2, lambda: told[0] if told else None)
+        network.run(20.0)
+        own = [entry for entry in host.interface("eth0").addresses if entry.address[:2] == b"\xfd\0"]
+        assert len(own) == 1 and not own[0].tentative and is_default()
+        assert ping(network, router, address_text(own[0].address)) and ping(network, host, "fd00::2")
+        network.run(2000.0)
+        assert is_default(), "it says so again and again"
+        told.clear()  # nothing to say: the host waits until the lifetime is over
+        network.run(1900.0)
+        assert not is_default()
+        told.append(RouterAdvertisement(parse_address("fd00::")))
+        network.run(700.0)
+        assert is_default()
+        router.advertise(2, None)
+        network.run(1.0)
+        assert not is_default(), "the last word of a router takes it back"
 
     # --- messages --------------------------------------------------------------------------------------------
 
