@@ -14,7 +14,7 @@ import pytest
 from jefeos_abi_linux import netlink
 
 PROGRAM = r"""
-import fcntl, os, signal, socket, struct, sys, termios, time
+import fcntl, os, shutil, socket, struct, sys, tempfile, termios, time
 a = socket.create_server(("127.0.0.1", 7001), backlog=5)
 b = socket.create_server(("::", 7002), family=socket.AF_INET6, dualstack_ipv6=True)
 only6 = socket.create_server(("::", 7005), family=socket.AF_INET6)
@@ -45,6 +45,10 @@ d = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 d.bind("\0messages")
 e = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 e.connect("\0messages")
+f = socket.socket(socket.AF_UNIX)
+path = tempfile.mkdtemp() + "/node"
+f.bind(path)
+f.listen(1)
 q = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88B5))
 def unsent(one):
     return struct.unpack("i", fcntl.ioctl(one, termios.TIOCOUTQ, bytes(4)))[0]
@@ -62,6 +66,7 @@ for words in sys.argv[1:]:
 for command in ["busybox netstat -xa", "cut -c19- /proc/net/unix"]:
     print("#", command, flush=True)
     os.spawnvp(os.P_WAIT, command.split()[0], command.split())
+shutil.rmtree(os.path.dirname(path))
 """
 COMMANDS = (
     "-tanH", "-uanH", "-xanH", "-0anH", "-tanoeH", "-uaneH", "-xaeH", "-0aneH", "-tanH sport = :7002",
@@ -75,7 +80,8 @@ def bare(output: str) -> list[str]:
     output = re.sub(r"(?<=[\]\w]:)(?!7\d{3}\b)\d+\b", "PORT", output)
     output = re.sub(r"\b(ino|sk):\w+ ?|cgroup:\S* ?|,\d+sec|,\d+min\w*|pid=\d+,|uid:0 ?", "", output)
     output = re.sub(r"(\* |peers: )\d{1,9}\b", "* INODE", output)
-    output = re.sub(r"@(listing|messages) \d+", r"@\1 INODE", output)
+    output = re.sub(r"/\S*/node", "@node", re.sub(r"dev:\S* ?", "", output))
+    output = re.sub(r"@(listing|messages|node) \d+", r"@\1 INODE", output)
     output = re.sub(r"^((?:unix|0000).*?) +\d+(?=( @\w+)?\s*$)", r"\1 INODE", output, flags=re.MULTILINE)
     groups = re.split(r"^(?=#)", output, flags=re.MULTILINE)
     return [

@@ -35,6 +35,7 @@ SHOW_PACKET_INFO, SHOW_PACKET_MEMINFO = 0x01, 0x10
 NETLINK_MEMINFO, NETLINK_GROUPS = 0, 1
 SHOW_NETLINK_MEMINFO, SHOW_NETLINK_GROUPS = 0x01, 0x02
 EVERY_PROTOCOL: Final = 0xFF
+MOST: Final = 0xFFFF_FFFF
 _UNIX_REQUEST: Final = struct.Struct("<BBHIII8s")
 _OTHER_REQUEST: Final = struct.Struct("<BBHII8s")
 
@@ -108,17 +109,22 @@ def _unix_message(socket: UnixSocket, show: int, seen: Seen) -> bytes:
     sending = peer.held_bytes if peer is not None and socket.kind != SOCK_DGRAM else 0
     shut = int(socket.reading_over) | int(socket.writing_over) << 1
     queues = (len(socket.backlog), socket.backlog_limit) if socket.listening else (socket.available, sending)
-    makers = {
-        UNIX_NAME: lambda: socket.name,
-        UNIX_VFS: lambda: b"" if node is None else struct.pack("<II", node.ino, node.filesystem.device),
-        UNIX_PEER: lambda: b"" if peer is None else struct.pack("<I", peer_inode),
-        UNIX_ICONS: lambda: b"".join(
-            struct.pack("<I", waiting.peer.inode.ino if waiting.peer is not None else 0) for waiting in socket.backlog
-        ),
-        UNIX_RQLEN: lambda: struct.pack("<II", *queues),
-        UNIX_MEMINFO: lambda: _memory(socket.held_bytes, sending, BUFFER_BYTES),
-    }
-    parts = [attribute(kind, value) for kind, make in makers.items() if show & 1 << kind and (value := make())]
+    parts = []
+
+    def add(kind: int, there: object, *values: int) -> None:
+        if show & 1 << kind and there:
+            parts.append(attribute(kind, struct.pack(f"<{len(values)}I", *(value & MOST for value in values))))
+
+    if show & 1 << UNIX_NAME and socket.name:
+        parts.append(attribute(UNIX_NAME, socket.name))
+    if node is not None:
+        add(UNIX_VFS, True, node.ino, node.fs.device)
+    add(UNIX_PEER, peer is not None, peer_inode)
+    waiting = [one.peer.inode.ino if one.peer is not None else 0 for one in socket.backlog]
+    add(UNIX_ICONS, socket.listening, *waiting)
+    add(UNIX_RQLEN, True, *queues)
+    if show & 1 << UNIX_MEMINFO:
+        parts.append(attribute(UNIX_MEMINFO, _memory(socket.held_bytes, sending, BUFFER_BYTES)))
     if show & SHOW_UNIX_UID:
         parts.append(attribute(UNIX_UID, struct.pack("<I", socket.identity[1])))
     parts.append(attribute(UNIX_SHUTDOWN, bytes([shut])))
