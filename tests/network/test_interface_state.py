@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import jefeos
 import pytest
@@ -79,3 +80,40 @@ def test_a_card(host_program: Callable[[str], str], jefeos_boot: Callable[..., j
         assert expected in told, (expected, told, done.stderr)
     assert lines[-2:] == ["1", "1"], done.stderr  # the last: features cannot be changed, and ethtool says so
     assert b"Cannot set device feature settings: Operation not supported" in done.stderr
+
+
+COUNTERS = r"""
+ip link show lo > /dev/null; before=$(nstat -asz IcmpInEchos | tail -1 | tr -s ' ' | cut -d' ' -f2)
+ping -c 2 -i 0.2 127.0.0.1 > /dev/null; ping -6 -c 1 ::1 > /dev/null
+after=$(nstat -asz IcmpInEchos | tail -1 | tr -s ' ' | cut -d' ' -f2)
+echo $((after - before)); cat /proc/net/snmp /proc/net/netstat /proc/net/snmp6
+"""
+
+
+def names_of(text: str) -> set[str]:
+    """Counters as ``IpInReceives``: from pairs of lines, and from lines of one each."""
+    names = set()
+    for line in text.splitlines():
+        group, colon, rest = line.partition(": ")
+        if colon:
+            names |= {group + name for name in rest.split() if not name.lstrip("-").isdigit()}
+        else:
+            names.add(line.split()[0])
+    return names
+
+
+@pytest.mark.peer
+def test_counters_have_linux_s_names(
+    host_program: Callable[[str], str], jefeos_boot: Callable[..., jefeos.System]
+) -> None:
+    for name in ("nstat", "ping"):
+        host_program(name)
+    done = jefeos_boot(root="/").run(["/bin/bash", "-c", COUNTERS], timeout=100)
+    first, _, told = done.stdout.decode().partition("\n")
+    assert first == "2", done.stderr
+    host = "".join(Path("/proc/net", name).read_text() for name in ("snmp", "netstat", "snmp6"))
+    ours = names_of(told)
+    assert len(ours) > 100
+    by_type = re.compile(r"(IcmpMsg|Icmp6)(In|Out)Type\d+")  # these are there as soon as there was one
+    not_shown = {"UdpLite6IgnoredMulti"}  # Linux has it for the other three kinds
+    assert {name for name in ours - names_of(host) - not_shown if not by_type.fullmatch(name)} == set()

@@ -7,7 +7,7 @@ headings alone, and no stack is made for them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from jefeos.net.address import AF_INET, AF_INET6, SocketAddress, netmask
@@ -59,7 +59,9 @@ class NetworkText:
             b"raw": lambda: self._sockets("raw", AF_INET),
             b"raw6": lambda: self._sockets("raw", AF_INET6),
             b"route": self.routes,
+            b"netstat": self.more_counters,
             b"snmp": self.counters,
+            b"snmp6": self.counters6,
             b"sockstat": self.socket_counts,
             b"sockstat6": self.socket_counts6,
             b"tcp": lambda: self._sockets("tcp", AF_INET),
@@ -221,13 +223,32 @@ class NetworkText:
         lines = [f"{name}: inuse {counts[kind, AF_INET6]}\n" for name, kind in names]
         return "".join([*lines, "FRAG6: inuse 0 memory 0\n"]).encode()
 
+    def _groups(self, names: tuple[str, ...]) -> Iterable[tuple[str, Mapping[str, int]]]:
+        stack = self._stack()
+        counters = stack.counters() if stack is not None else {}
+        return ((name, counters[name]) for name in names if counters.get(name))
+
     def counters(self) -> bytes:
         """/proc/net/snmp: a line of names and a line of values for each group."""
-        lines = []
-        stack = self._stack()
-        for group, values in (stack.counters() if stack is not None else {}).items():
-            lines.append(f"{group}: {' '.join(values)}\n{group}: {' '.join(str(value) for value in values.values())}\n")
-        return "".join(lines).encode()
+        return _two_lines(self._groups(("Ip", "Icmp", "IcmpMsg", "Tcp", "Udp", "UdpLite")))
+
+    def more_counters(self) -> bytes:
+        """/proc/net/netstat, in the same way."""
+        return _two_lines(self._groups(("TcpExt", "IpExt")))
+
+    def counters6(self) -> bytes:
+        """/proc/net/snmp6: a line for each counter."""
+        return "".join(
+            f"{group + name:<32}\t{value}\n"
+            for group, values in self._groups(("Ip6", "Icmp6", "Udp6", "UdpLite6")) for name, value in values.items()
+        ).encode()
+
+
+def _two_lines(groups: Iterable[tuple[str, Mapping[str, int]]]) -> bytes:
+    return "".join(
+        f"{group}: {' '.join(values)}\n{group}: {' '.join(str(value) for value in values.values())}\n"
+        for group, values in groups
+    ).encode()
 
 
 def _word(address: bytes) -> int:
