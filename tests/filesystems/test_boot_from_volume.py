@@ -11,9 +11,10 @@ from jefeos.api import System
 from jefeos.cli.entry import main
 from jefeos.errors import BootError
 
+from .disk_images import KINDS, make_disk
+
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(240)]
 
-KINDS = ["ntfs", "vfat", "jefefs"]
 APPLETS = ("sh", "cat", "ls", "mount", "umount", "mkdir", "mv", "rm", "dd", "sync", "wc", "grep", "touch", "md5sum")
 
 
@@ -28,8 +29,7 @@ def busybox(host_program: Callable[[str], str]) -> str:
 def disk(tmp_path: Path, kind: str, *files: str) -> str:
     """An image with a GPT and a filesystem in its first partition, and the files at its top."""
     path = str(tmp_path / f"{kind}.img")
-    assert main(["disk", "create", path, "--size", "48M", "--table", "gpt"]) == 0
-    assert main(["disk", "mkfs", f"{path}:1", "--type", kind]) == 0
+    make_disk(path, kind, table="gpt")
     if files:
         assert main(["disk", "cp", *files, f"{path}:/"]) == 0
     return path

@@ -13,17 +13,15 @@ from pathlib import Path
 import pytest
 from jefeos.cli.entry import main
 
-KINDS = ["ntfs", "vfat", "jefefs"]
+from .disk_images import KINDS, make_disk
+
 WHEN = 1_600_000_002
 
 
 @pytest.fixture(params=KINDS)
 def image(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A VHD with a partition and a filesystem on it."""
-    path = f"{tmp_path}/disk.vhd"
-    assert main(["disk", "create", path, "--size", "40M", "--table", "mbr"]) == 0
-    assert main(["disk", "mkfs", f"{path}:1", "--type", request.param, "--label", "TEST"]) == 0
-    return f"{path}:1"
+    return make_disk(f"{tmp_path}/disk.vhd", request.param, table="mbr", label="TEST")
 
 
 def tree_of(folder: Path) -> dict[str, bytes]:

@@ -12,23 +12,19 @@ from pathlib import Path
 
 import pytest
 from jefeos.cli.disk_sides import HostSide
+from jefeos.cli.disk_volume import Volume
 from jefeos.cli.entry import main
+from jefeos.testing.mounted import Mounted
 
-KINDS = ["ntfs", "vfat", "jefefs"]
+from .disk_images import KINDS, make_disk
+
 WHEN_NS = 1_600_000_001_234_567_800
 HOLE = 1 << 20
 
 
-def new_image(tmp_path: Path, kind: str) -> str:
-    path = f"{tmp_path}/{kind}.img"
-    assert main(["disk", "create", path, "--size", "40M"]) == 0
-    assert main(["disk", "mkfs", path, "--type", kind]) == 0
-    return path
-
-
 @pytest.fixture(params=KINDS)
 def image(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return new_image(tmp_path, request.param)
+    return make_disk(f"{tmp_path}/image", request.param)
 
 
 @pytest.fixture
@@ -71,7 +67,7 @@ def everything(folder: Path) -> dict[str, object]:
 def test_links_holes_attributes_modes_and_times_there_and_back(
     tmp_path: Path, source: Path, kind: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    image = new_image(tmp_path, kind)
+    image = make_disk(f"{tmp_path}/image", kind)
     assert main(["disk", "cp", "-r", str(source), f"{image}:/"]) == 0
     assert main(["disk", "fsck", image]) == 0
     assert main(["disk", "cp", "-r", f"{image}:/source", f"{image}:/again"]) == 0
@@ -96,7 +92,7 @@ def test_links_holes_attributes_modes_and_times_there_and_back(
 def test_one_line_says_what_a_target_cannot_hold(
     tmp_path: Path, source: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    image = new_image(tmp_path, "vfat")
+    image = make_disk(f"{tmp_path}/image", "vfat")
     assert main(["disk", "cp", "-r", str(source), f"{image}:/"]) == 0
     told = capfd.readouterr().err
     assert told == (
@@ -108,6 +104,22 @@ def test_one_line_says_what_a_target_cannot_hold(
     for name in ("private", "second name", "sub/third name", "sparse"):
         assert (tmp_path / "back" / name).read_bytes() == (source / name).read_bytes()
         assert abs((tmp_path / "back" / name).stat().st_mtime_ns - WHEN_NS) < 2 * 10**9
+
+
+def test_a_stream_that_is_no_attribute_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """An alternate stream of NTFS may be larger than any extended attribute; the file is copied without it."""
+    image = make_disk(f"{tmp_path}/image", "ntfs")
+    with Volume.open(image, writable=True) as volume:
+        here = Mounted(volume.filesystem, volume.vfs, volume.actor)
+        here.put(b"/file", b"contents")
+        place = volume.vfs.resolve(volume.actor, b"/file")
+        volume.vfs.set_xattr(volume.actor, place.inode, b"user.small", b"kept", 0, place)
+        volume.vfs.set_xattr(volume.actor, place.inode, b"user.large", b"", 0, place)
+        here.write(b"/file:large", 0, b"l" * 100_000)
+    assert main(["disk", "cp", f"{image}:/file", str(tmp_path / "copy")]) == 0
+    assert "did not get: extended attributes (1 file)" in capfd.readouterr().err
+    assert (tmp_path / "copy").read_bytes() == b"contents"
+    assert os.getxattr(tmp_path / "copy", "user.small") == b"kept"
 
 
 def test_a_hole_is_written_out_as_zeros(
@@ -161,7 +173,7 @@ def test_an_interruption_leaves_whole_files(
 
 def test_nobody_reads_what_is_listed(tmp_path: Path, source: Path) -> None:
     """``| head`` closes the pipe: no traceback, no message."""
-    image = new_image(tmp_path, "jefefs")
+    image = make_disk(f"{tmp_path}/image", "jefefs")
     assert main(["disk", "cp", "-r", str(source), f"{image}:/"]) == 0
     for command in (["cat", image, "source/sparse"], ["ls", "-r", image], ["info", image], ["fsck", image]):
         reader, writer = os.pipe()

@@ -121,7 +121,9 @@ class _Copier:
                 self._count(entry.size)
                 return
             self._lose(["hard links"])
-        self._lose(self.target.write(to, self._counted(side.read(path)), entry, side.xattrs(path)))
+        xattrs, all_of_them = side.xattrs(path)
+        lost = self.target.write(to, self._counted(side.read(path)), entry, xattrs)
+        self._lose(lost if all_of_them else ["extended attributes", *lost])
         self._count(0)
         if entry.links > 1:
             self.linked[number] = to
@@ -151,10 +153,12 @@ class _Copier:
             return
         for name in side.names(path):
             self.copy(side, path.rstrip(b"/") + b"/" + name, to.rstrip(b"/") + b"/" + name)
-        self._lose(self.target.adorn(to, entry, side.xattrs(path)))
+        xattrs, all_of_them = side.xattrs(path)
+        lost = self.target.adorn(to, entry, xattrs)
+        self._lose(lost if all_of_them else ["extended attributes", *lost])
 
     def _lose(self, what: list[str]) -> None:
-        for name in what:
+        for name in set(what):
             self.lost[name] = self.lost.get(name, 0) + 1
 
     def say_what_is_lost(self, target: str) -> None:

@@ -59,8 +59,8 @@ class Side(ABC):
         """The contents in large pieces, without holes."""
 
     @abstractmethod
-    def xattrs(self, path: bytes) -> dict[bytes, bytes]:
-        """The extended attributes that can be read."""
+    def xattrs(self, path: bytes) -> tuple[dict[bytes, bytes], bool]:
+        """The extended attributes that can be read, and whether these are all."""
 
     @abstractmethod
     def readlink(self, path: bytes) -> bytes:
@@ -141,16 +141,20 @@ class HostSide(Side):
                     yield position, piece
                     position += len(piece)
 
-    def xattrs(self, path: bytes) -> dict[bytes, bytes]:
+    def xattrs(self, path: bytes) -> tuple[dict[bytes, bytes], bool]:
         found: dict[bytes, bytes] = {}
         if not hasattr(os, "listxattr"):
-            return found
+            return found, True
         try:
-            for name in os.listxattr(path):
-                found[os.fsencode(name)] = os.getxattr(path, name)
+            names = os.listxattr(path)
         except OSError:
-            pass  # a filesystem without them, or they are for others' eyes
-        return found
+            return found, True  # a filesystem without them
+        for name in names:
+            try:
+                found[os.fsencode(name)] = os.getxattr(path, name)
+            except OSError:
+                continue
+        return found, len(found) == len(names)
 
     def readlink(self, path: bytes) -> bytes:
         return os.readlink(path)
@@ -251,10 +255,18 @@ class VolumeSide(Side):
         finally:
             file.unref()
 
-    def xattrs(self, path: bytes) -> dict[bytes, bytes]:
+    def xattrs(self, path: bytes) -> tuple[dict[bytes, bytes], bool]:
         vfs, actor = self.volume.vfs, self.volume.actor
         inode = vfs.resolve(actor, path).inode
-        return {name: vfs.get_xattr(actor, inode, name) for name in vfs.list_xattrs(actor, inode)}
+        found: dict[bytes, bytes] = {}
+        names = vfs.list_xattrs(actor, inode)
+        for name in names:
+            try:
+                found[name] = vfs.get_xattr(actor, inode, name)
+            except KernelError as error:
+                if error.errno != Errno.E2BIG:  # an alternate stream may be as large as any file
+                    raise
+        return found, len(found) == len(names)
 
     def readlink(self, path: bytes) -> bytes:
         return self.volume.vfs.readlink(self.volume.actor, path)
