@@ -2,8 +2,9 @@
 
     descriptor --> NetFile (File: waits, wakes) --> Socket of the stack (never waits)
 
-Personalities subclass these for their structures. A method that can be done at once returns its result, otherwise a
-coroutine (`MaybeAwait`). A wait that a signal interrupts gives what was done so far, as Linux does.
+Personalities subclass these for their structures, and pass `NetworkStack.settle`, so that what one program has done
+to a connection inside of the system, others see when its call returns. A method that can be done at once returns its
+result, otherwise a coroutine (`MaybeAwait`). A wait that a signal interrupts gives what was done so far, as Linux does.
 """
 
 from __future__ import annotations
@@ -49,12 +50,13 @@ class NetFile(File):
     receive_timeout_ns: int | None = None
     send_timeout_ns: int | None = None
 
-    def __init__(self, vfs: Vfs, socket: Socket, flags: int) -> None:
+    def __init__(self, vfs: Vfs, socket: Socket, flags: int, settle: Callable[[], None] | None = None) -> None:
         inode = vfs.anonymous_inode(S_IFSOCK | 0o777)
         super().__init__(inode, flags | O_RDWR, vfs.anonymous_path(inode, b"socket:[%d]" % inode.ino))
         self.vfs = vfs
         self.socket = socket
         self.queue = WaitQueue()
+        self._settle = settle or _nothing
         socket.changed = self._changed
 
     def _changed(self) -> None:
@@ -78,18 +80,21 @@ class NetFile(File):
     def release(self) -> None:
         self.socket.changed = _nothing
         self.socket.close()
+        self._settle()
         self.queue.wake_all()
         super().release()
 
     def shut_down(self, reading: bool, writing: bool) -> None:
         """shutdown(2). ENOTCONN."""
         self.socket.shut_down(reading, writing)
+        self._settle()
         self.queue.wake_all()
 
     def connect(self, address: SocketAddress) -> MaybeAwait[int]:
         """connect(2). EINPROGRESS if it goes on without the caller."""
         if self.socket.connect(address):
             return 0
+        self._settle()
         if self.nonblocking:
             raise KernelError(Errno.EINPROGRESS)
         return self._connect_later()
@@ -101,6 +106,7 @@ class NetFile(File):
                 raise KernelError(Errno.EINPROGRESS)
         error = socket.take_error()
         if error:
+            socket.disconnect()  # as if it had never been tried
             raise KernelError(error)
         return 0
 
@@ -147,6 +153,7 @@ class StreamFile(NetFile):
     def send(self, data: bytes, *, nonblock: bool, more: bool = False, urgent: bool = False) -> MaybeAwait[int]:
         """All of ``data``, or with ``nonblock`` what there is room for."""
         done = self.socket.send(data, more=more, urgent=urgent)
+        self._settle()
         if done == len(data):
             return done
         if nonblock:
@@ -161,6 +168,7 @@ class StreamFile(NetFile):
             while done < len(data):
                 sent = self.socket.send(view[done:], more=more, urgent=urgent)
                 done += sent
+                self._settle()
                 if not sent:
                     await self._wait(self.send_timeout_ns)
         except KernelError:
@@ -211,6 +219,7 @@ class MessageFile(NetFile):
 
     def _send_message(self, send: Callable[[], int], length: int, *, nonblock: bool) -> MaybeAwait[int]:
         sent = send()
+        self._settle()
         if sent or not length:
             return sent
         if nonblock:
@@ -221,6 +230,7 @@ class MessageFile(NetFile):
         while True:
             await self._wait(self.send_timeout_ns)
             sent = send()
+            self._settle()
             if sent:
                 return sent
 

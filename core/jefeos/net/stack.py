@@ -276,6 +276,10 @@ class NetworkStack(ABC):
     def interface(self, which: int | str) -> Interface:
         """By index or name. ENODEV."""
 
+    def settle(self) -> None:
+        """HOT: deliver now what the system has sent to itself, and what comes of that. System calls do so before they
+        return, as Linux does; others need not."""
+
     @abstractmethod
     def add_device(self, device: NetDevice, name: str | None = None) -> Interface:
         """A new interface, down; ``eth0`` and so on unless a name is given."""

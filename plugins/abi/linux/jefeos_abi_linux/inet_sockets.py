@@ -37,6 +37,7 @@ from jefeos_abi_linux.sockets import (
 
 if TYPE_CHECKING:
     from jefeos.kernel import Kernel
+    from jefeos.net.address import SocketAddress
     from jefeos.net.socket import DatagramSocket
     from jefeos.net.socket import Socket as StackSocket
     from jefeos.proc.task import Task
@@ -88,7 +89,7 @@ class InetSocket(NetFile, Socket):
     """What both kinds have in common."""
 
     def __init__(self, kernel: Kernel, uid: int, family: int, kind: int, socket: StackSocket, flags: int) -> None:
-        super().__init__(kernel.vfs, socket, flags)
+        super().__init__(kernel.vfs, socket, flags, kernel.net.stack.settle)
         self.kernel = kernel
         self.uid = uid
         self.family = family
@@ -135,6 +136,14 @@ class InetStream(InetSocket, StreamFile):
     """A TCP socket of a program."""
 
     socket: StreamSocket
+
+    def connect(self, address: SocketAddress) -> MaybeAwait[int]:
+        """Ends the time slice: who waits to accept gets the processor, as on Linux, before its backlog is full."""
+        try:
+            return super().connect(address)
+        finally:
+            if len(self.kernel.executor.scheduler):
+                self.kernel.engine.stop()
 
     def listen_for(self, task: Task, backlog: int) -> None:
         self.socket.listen(backlog)

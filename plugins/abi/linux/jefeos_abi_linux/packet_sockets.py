@@ -75,7 +75,7 @@ class PacketSocketFile(PacketFile, Socket):
     family = AF_PACKET
 
     def __init__(self, kernel: Kernel, kind: int, protocol: int, socket: PacketSocket, flags: int) -> None:
-        super().__init__(kernel.vfs, socket, flags)
+        super().__init__(kernel.vfs, socket, flags, kernel.net.stack.settle)
         self.kernel = kernel
         self.kind = kind
         self.protocol = protocol

@@ -6,6 +6,7 @@ statically, so that both sides run the same instructions. On the host it needs r
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -44,6 +45,7 @@ PROCESS_PROGRAMS = (
     "handlers",
     "identity_ipc",
     "ipc",
+    "loopback",
     "memory_calls",
     "process_calls",
     "limits",
@@ -80,8 +82,9 @@ def compile_program(name: str, compiler: str, folder: Path, slower: int = 1) -> 
     return target
 
 
-def _default_signals() -> None:
-    """Whoever started the tests may ignore some, as nohup does; the system's programs start with the defaults."""
+def _defaults() -> None:
+    """Whoever started the tests may ignore signals, as nohup does, or be nice; the system's programs start without."""
+    os.setpriority(os.PRIO_PROCESS, 0, 0)
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
 
@@ -92,7 +95,7 @@ def on_the_host(program: Path, empty_folder: Path) -> Outcome:
     try:
         done = subprocess.run(
             ["unshare", "--ipc", program], cwd=cwd, capture_output=True, timeout=HOST_TIMEOUT_S,
-            stdin=subprocess.DEVNULL, check=False, preexec_fn=_default_signals,
+            stdin=subprocess.DEVNULL, check=False, preexec_fn=_defaults,
         )
     except subprocess.TimeoutExpired as error:
         return Outcome(_lines(error.stdout or b""), TIMED_OUT)

@@ -102,7 +102,8 @@ class InetStack(Tables):
             EtherType.IPV6: self.ipv6.receive,
             EtherType.VLAN: self.vlans.receive,
         }
-        self.lo = self._add(LoopbackDevice(timers), "lo", is_loopback=True)
+        self._loopback = LoopbackDevice(timers)
+        self.lo = self._add(self._loopback, "lo", is_loopback=True)
         self.lo.add_address(LOOPBACK4, 8)
         self.lo.add_address(LOOPBACK6, 128)
         self.lo.set_up(True)
@@ -134,6 +135,9 @@ class InetStack(Tables):
         self.interface_list.append(interface)
         self._tell(Change.INTERFACE, interface.index, interface)
         return interface
+
+    def settle(self) -> None:
+        self._loopback.settle()
 
     def device_writable(self, interface: InetInterface) -> None:
         """A device that was full has room again."""

@@ -184,7 +184,10 @@ class TcpSocket(StreamSocket):
         if self.listener is not None:
             raise KernelError(Errno.EISCONN)
         if self.pending_error:
-            raise KernelError(Errno(self.take_error()))
+            error = self.take_error()
+            if not self._connected:
+                self.disconnect()
+            raise KernelError(Errno(error))
         if connection is not None and not connection.is_over:
             if connection.state in (State.SYN_SENT, State.SYN_RECEIVED):
                 raise KernelError(Errno.EALREADY)
