@@ -256,10 +256,10 @@ class MarkingRouter:
 
 
 async def ecn(network: HostNetwork, role: str, ours: int, theirs: int, router: MarkingRouter) -> dict[str, Any]:
-    """3 MB both ways with these settings of tcp_ecn; what was agreed, and what the router saw."""
+    """2 MB both ways with these settings of tcp_ecn; what was agreed, and what the router saw."""
     network.stack.settings["net.ipv4.tcp_ecn"] = ours
     Path("/proc/sys/net/ipv4/tcp_ecn").write_text(str(theirs))
-    result = await transfer(network, role, "both", 3_000_000)
+    result = await transfer(network, role, "both", 2_000_000)
     return {**result, **router.seen}
 
 

@@ -263,7 +263,7 @@ def test_the_records_say_what_each_octet_would(steps: list[tuple[str, int, int]]
             assert all(record.end <= una for record in gone)
             model.octets = {octet: state for octet, state in model.octets.items() if octet >= una}
         elif what in "sg" and start < end:
-            gone = flight.selected(start, end)
+            gone = flight.selected(start, end, 1)
             assert sum(record.end - record.start for record in gone) == len(
                 [octet for octet in range(start, end) if model.octets.pop(octet, None)]
             )
@@ -302,6 +302,20 @@ def test_the_records_say_what_each_octet_would(steps: list[tuple[str, int, int]]
             times = [one.sent_ns for one in flight.by_time]
             assert times == sorted(times)
             assert set(flight.by_time) == {one for one in flight if not one.lost}
+
+
+def test_crumbs_cut_nothing() -> None:
+    """A hostile peer reports every other octet of large segments."""
+    flight = Flight()
+    for number in range(10):
+        flight.sent(number * 64_000, (number + 1) * 64_000, number + 1)
+    for octet in range(1, 640_000, 200):
+        assert not flight.selected(octet, octet + 100, 1000)
+    assert len(list(flight)) == 10
+    (gone,) = flight.selected(1500, 4500, 1000)
+    assert (gone.start, gone.end) == (2000, 4000)
+    assert [(one.start, one.end) for one in flight][:2] == [(0, 2000), (4000, 64_000)]
+    assert sum(one.end - one.start for one in flight.selected(63_500, 130_000, 1000)) == 66_000
 
 
 @given(st.lists(st.tuples(st.integers(1, 80), st.integers(1, 20)), max_size=40))

@@ -17,8 +17,6 @@ from heapq import heappop, heappush
 from operator import attrgetter
 from typing import Final
 
-MOST_RECORDS: Final = 8192
-"""A peer's SACK blocks cut no record beyond this: they are advice."""
 _TRIM: Final = 64
 _START: Final = attrgetter("start")
 _TIME: Final = attrgetter("sent_ns")
@@ -217,8 +215,12 @@ class Flight:
         if self.by_time is not None:
             self.by_time.pop(record, None)
 
-    def selected(self, left: int, right: int) -> list[Sent]:
-        """These octets have arrived ahead of their turn: what is gone by that, as records."""
+    def selected(self, left: int, right: int, segment_bytes: int) -> list[Sent]:
+        """These octets have arrived ahead of their turn: what is gone by that, as records.
+
+        A record is only cut between segments, so that a peer who reports crumbs makes no more records than there are
+        segments; crumbs do not count.
+        """
         self.disorder()
         records = self.records
         index = max(bisect_right(records, left, self._head, key=_START) - 1, self._head)
@@ -229,15 +231,18 @@ class Flight:
                 index += 1
                 continue
             if record.start < left or right < record.end:
-                if len(records) - self._head >= MOST_RECORDS:
+                start, end = record.start, record.end
+                first = start + -(-max(left - start, 0) // segment_bytes) * segment_bytes
+                last = end if end <= right else start + (right - start) // segment_bytes * segment_bytes
+                if first >= last:
                     index += 1
                     continue
-                if record.start < left:
-                    self._split(index, left)
+                if start < first:
+                    self._split(index, first)
                     index += 1
                     record = records[index]
-                if right < record.end:
-                    self._split(index, right)
+                if last < end:
+                    self._split(index, last)
             del records[index]
             self._gone(record)
             gone.append(record)

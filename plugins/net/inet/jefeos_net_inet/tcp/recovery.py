@@ -116,7 +116,7 @@ class Recovery:
             if una < left < right <= limit:  # else an old duplicate, or a lie
                 for start, end in board.add(left, right):
                     news = True
-                    arrived += self.flight.selected(start, end)
+                    arrived += self.flight.selected(start, end, sender.segment_bytes)
         if news:
             self.rack.arrived(sorted(arrived, key=lambda record: record.end), now_ns, echo)
         return news
@@ -251,7 +251,7 @@ class Recovery:
         gone = board.sacked
         if not sender.sack and self.duplicates:
             gone = min(self.duplicates * sender.segment_bytes, max(sender.nxt - sender.una - flight.lost, 0))
-        self.absent = gone + flight.lost
+        self.absent = min(gone + flight.lost, sender.nxt - sender.una)  # crumbs may be in both
         if self.phase <= DISORDER:
             self.phase = DISORDER if board.lefts or self.duplicates else OPEN
             if self.phase is OPEN and flight.by_time is not None and not flight.lost:
