@@ -106,6 +106,23 @@ def test_one_line_says_what_a_target_cannot_hold(
         assert abs((tmp_path / "back" / name).stat().st_mtime_ns - WHEN_NS) < 2 * 10**9
 
 
+def test_names_that_are_one_on_fat_do_not_replace_each_other(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    image = make_disk(f"{tmp_path}/image", "vfat")
+    for name in ("README", "readme"):
+        (tmp_path / "source" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "source" / name).write_text(name)
+    capfd.readouterr()
+    assert main(["disk", "cp", "-r", f"{tmp_path}/source", f"{image}:/"]) == 1
+    told = capfd.readouterr().err
+    assert "source/readme would replace" in told and "/source/README, which was just copied" in told
+    for _ in range(2):
+        assert main(["disk", "cp", f"{tmp_path}/source/readme", f"{image}:/source"]) == 0, "if it is what is wanted"
+    assert main(["disk", "cat", image, "source/README"]) == 0
+    assert capfd.readouterr().out == "readme"
+
+
 def test_a_stream_that_is_no_attribute_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """An alternate stream of NTFS may be larger than any extended attribute; the file is copied without it."""
     image = make_disk(f"{tmp_path}/image", "ntfs")

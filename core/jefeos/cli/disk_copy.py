@@ -76,6 +76,8 @@ class _Copier:
     """What the target could not hold, and of how many files."""
     linked: dict[tuple[int, tuple[int, int]], bytes] = Factory(dict)
     """Files with several names: side and identity to the copy."""
+    made: dict[tuple[int, int], bytes] = Factory(dict)
+    """Copies by their identity: two names may be one where case does not count."""
 
     def bytes_below(self, side: Side, path: bytes) -> int:
         """For the bar; what cannot be looked at counts nothing."""
@@ -115,6 +117,10 @@ class _Copier:
         if found is not None and modes.S_ISDIR(found.mode):
             self.fail(f"{self.target.show(to)} is a directory")
             return
+        if found is not None and self.made.get(found.identity, to) != to:
+            other = self.target.show(self.made[found.identity])
+            self.fail(f"{side.show(path)} would replace {other}, which was just copied: the names are one there")
+            return
         number = (id(side), entry.identity)
         if entry.links > 1 and number in self.linked:
             if self.target.link(self.linked[number], to):
@@ -127,6 +133,9 @@ class _Copier:
         self._count(0)
         if entry.links > 1:
             self.linked[number] = to
+        made = self.target.look(to, follow=False)
+        if made is not None:
+            self.made[made.identity] = to
 
     def _counted(self, pieces: Pieces) -> Pieces:
         for offset, piece in pieces:
