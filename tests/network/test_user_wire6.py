@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from jefeos.api import System
-from jefeos.net.address import parse_address
+from jefeos.errors import Errno
+from jefeos.net.address import SocketAddress, parse_address
 from jefeos_net_user import policy
 from jefeos_net_user.policy import HOST_ALIAS6, NETWORK6, Policy, host_name_servers
 from network_support import in_kernel, lease, on_the_host
@@ -119,6 +120,30 @@ def test_the_host_s_loopback(boot: Boot, echo: int, outside: bool, monkeypatch: 
     assert b"2 packets transmitted, 2 packets received" in ping.stdout, ping
     leftover = [info for info in system.kernel.net.stack.sockets() if info.kind == "tcp" and info.state != "TIME_WAIT"]
     assert not leftover
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone tells a socket what ICMP said")
+@pytest.mark.parametrize("alias", [ALIAS, "10.0.2.2"])
+def test_messages_to_a_port_that_nobody_has_are_refused(boot: Boot, alias: str) -> None:
+    system = boot(net="user:host")
+    family = socket.AF_INET6 if ":" in alias else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as nobody:
+        nobody.bind(("::1" if ":" in alias else "127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+
+    async def scenario() -> None:
+        await (lease6 if ":" in alias else lease)(system)
+        ours = system.kernel.net.stack.open_datagram(family)
+        ours.connect(SocketAddress(parse_address(alias), port))
+        for _ in range(3):  # each time, and the messages between do not get lost
+            ours.send_to(b"is there anybody?")
+            while not ours.pending_error:
+                await asyncio.sleep(0.01)
+            assert ours.take_error() == Errno.ECONNREFUSED
+            await asyncio.sleep(1.1)  # as many errors a second as a router sends to one station
+        ours.close()
+
+    in_kernel(system, scenario())
 
 
 def free_port6() -> int:

@@ -367,6 +367,11 @@ class NetworkStack(ABC):
         """A UDP message in the name of a foreign address (for an interceptor)."""
 
     @abstractmethod
+    def send_error_as(self, source: SocketAddress, destination: SocketAddress, data: Data, errno: int) -> None:
+        """Tell ``source`` that its UDP message to a foreign ``destination`` did not get there, as a router would: the
+        ICMP error of ECONNREFUSED, EHOSTUNREACH or ENETUNREACH."""
+
+    @abstractmethod
     def send_echo_reply_as(
         self, source: Address, destination: Address, identifier: int, sequence: int, data: Data
     ) -> None:

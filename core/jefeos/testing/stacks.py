@@ -78,7 +78,10 @@ class Everybody(Interceptor):
             pending.refuse(Errno.ENETUNREACH if pending.local.port == 81 else Errno.ECONNREFUSED)
 
     def datagram(self, source: SocketAddress, destination: SocketAddress, data: bytes) -> None:
-        self.stack.send_as(destination, source, data[::-1])
+        if destination.port == 54:
+            self.stack.send_error_as(source, destination, data, Errno.ECONNREFUSED)
+        else:
+            self.stack.send_as(destination, source, data[::-1])
 
     def echo(self, source: Address, destination: Address, identifier: int, sequence: int, data: bytes) -> None:
         self.stack.send_echo_reply_as(destination, source, identifier, sequence, data)
@@ -292,6 +295,11 @@ class NetworkStackConformance:
             network.run(0.5)
             error = socket.next_error()
             assert error is not None and error.errno == Errno.EHOSTUNREACH, "the gateway is a hop"
+            socket.take_error()
+            socket.connect(target._replace(port=54))
+            socket.send_to(b"is there anybody?")
+            network.run(0.5)
+            assert socket.take_error() == Errno.ECONNREFUSED
             socket.close()
             stream = guest.open_stream(family)
             stream.connect(SocketAddress(parse_address(world), 80))

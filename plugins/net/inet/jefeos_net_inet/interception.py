@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from jefeos.errors import CorruptError
+from jefeos.errors import CorruptError, Errno
 from jefeos.net.address import Address, SocketAddress
 from jefeos.net.stack import Interceptor
 
 from jefeos_net_inet import icmp4
-from jefeos_net_inet.addresses import is_link_local
+from jefeos_net_inet.addresses import Kind, is_link_local
 from jefeos_net_inet.packets import Packet
-from jefeos_net_inet.wire import icmp, icmpv6, udp
+from jefeos_net_inet.wire import icmp, icmpv6, ipv4, ipv6, udp
 from jefeos_net_inet.wire.icmp import Unreachable
 from jefeos_net_inet.wire.ndp import solicited_group
 
@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from jefeos_net_inet.stack import InetStack
 
 TCP: Final = 6
+HOPS: Final = 64
+_NO_WAY: Final = (Unreachable.NETWORK, icmpv6.Unreachable.NO_ROUTE)
+_CODES: Final = {
+    Errno.ECONNREFUSED: (Unreachable.PORT, icmpv6.Unreachable.PORT),
+    Errno.EHOSTUNREACH: (Unreachable.HOST, icmpv6.Unreachable.ADDRESS),
+}
+"""Of Destination Unreachable, for IPv4 and IPv6."""
 
 
 class Interception:
@@ -78,6 +85,24 @@ class Interception:
             self._stack.icmp4.unreachable(packet, Unreachable.NETWORK)
         else:
             self._stack.icmp6.unreachable(packet, icmpv6.Unreachable.NO_ROUTE)
+
+    def unreachable(
+        self, protocol: int, payload: bytes, source: Address, destination: Address, errno: int,
+        interface: InetInterface,
+    ) -> None:
+        """Tell the sender of a foreign packet that it did not get there."""
+        stack = self._stack
+        is_v4 = len(source) == 4
+        if is_v4:
+            header = ipv4.emit(len(payload), 0, 0, ipv4.DONT_FRAGMENT, HOPS, protocol, source, destination)
+        else:
+            header = ipv6.emit(len(payload), 0, 0, HOPS, protocol, source, destination)
+        whole = memoryview(header + payload)
+        packet = Packet(
+            source, destination, protocol, whole[len(header) :], whole, HOPS, 0, interface, Kind.OTHER, False, True,
+            stack.timers.now_ns(),
+        )
+        (stack.icmp4 if is_v4 else stack.icmp6).unreachable(packet, _CODES.get(errno, _NO_WAY)[not is_v4])
 
     def _datagram(self, packet: Packet, interceptor: Interceptor) -> None:
         count = self._stack.udp.count_for(packet.source)

@@ -275,6 +275,13 @@ class InetStack(Tables):
         header = udp.emit(source.address, destination.address, source.port, destination.port, data)
         ip.send(path, udp.PROTOCOL, (header, bytes(data)))
 
+    def send_error_as(self, source: SocketAddress, destination: SocketAddress, data: Data, errno: int) -> None:
+        header = udp.emit(source.address, destination.address, source.port, destination.port, data)
+        interface = self.ip(source.address).path(source.address).interface
+        self.interception.unreachable(
+            udp.PROTOCOL, header + bytes(data), source.address, destination.address, errno, interface
+        )
+
     def send_echo_reply_as(
         self, source: Address, destination: Address, identifier: int, sequence: int, data: Data
     ) -> None:

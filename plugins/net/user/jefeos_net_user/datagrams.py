@@ -5,20 +5,25 @@ from where the guest has written to (RFC 4787: endpoint-independent mapping, add
 Messages to the name server's address go to the host's own one. Mappings end after a minute without traffic, and their
 number is bounded: the one that was quiet for longest goes first.
 
+On a Linux host, what ICMP says of a message that did not arrive is passed on (IP_RECVERR): a port that nobody has is
+refused to the guest, too.
+
 Echo requests go out by the host's ping sockets, which most Linux hosts give everybody (net.ipv4.ping_group_range); on
 the others they are lost, and the log says so once.
 """
 
 from __future__ import annotations
 
+import errno as host_errno
 import logging
 import socket
 import struct
 from collections import OrderedDict
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
-from jefeos.errors import KernelError
+from jefeos.errors import Errno, KernelError
 from jefeos.net.address import SocketAddress
 from jefeos.net.checksum import checksum
 
@@ -38,6 +43,16 @@ TURNS: Final = 64
 ECHO_REQUEST, ECHO_REPLY = 8, 0
 ECHO_REQUEST6, ECHO_REPLY6 = 128, 129
 _ECHO: Final = struct.Struct(">BBHHH")
+ERROR_QUEUE: Final[int] = getattr(socket, "MSG_ERRQUEUE", 0)
+"""Linux alone has it."""
+_RECVERR: Final = {socket.AF_INET: (socket.IPPROTO_IP, 11), socket.AF_INET6: (socket.IPPROTO_IPV6, 25)}
+_ERROR: Final = struct.Struct("<IBBBBII")
+"""struct sock_extended_err: errno, origin, ICMP's type and code."""
+_ERROR_BYTES: Final = 512
+PASSED_ON: Final = {
+    host_errno.ECONNREFUSED: Errno.ECONNREFUSED, host_errno.EHOSTUNREACH: Errno.EHOSTUNREACH,
+    host_errno.ENETUNREACH: Errno.ENETUNREACH,
+}  # fmt: skip
 
 
 @define(eq=False)
@@ -93,7 +108,11 @@ class Datagrams:
             mapping.peers[target] = destination
             mapping.used_s = self._loop.time()
             self._mappings.move_to_end(key)
-            mapping.host.sendto(data, target)
+            try:
+                mapping.host.sendto(data, target)
+            except OSError:  # the error of an earlier message, perhaps: it is taken, and this one goes
+                self._take_errors(mapping)
+                mapping.host.sendto(data, target)
         except OSError as error:
             self._log.debug("gateway: a message to %s is lost: %s", destination, error)
 
@@ -117,17 +136,22 @@ class Datagrams:
         source, family = key
         host = socket.socket(family, socket.SOCK_DGRAM)
         host.setblocking(False)
+        if ERROR_QUEUE:
+            host.setsockopt(*_RECVERR[host.family], 1)
         mapping = self._mappings[key] = Mapping(source, host, self._loop.time())
         self._loop.add_reader(host, self._answered, mapping)
         return mapping
 
     def _answered(self, mapping: Mapping) -> None:
-        for _ in range(TURNS):
+        for turn in range(TURNS):
             try:
                 data, peer = mapping.host.recvfrom(MOST_BYTES)
             except BlockingIOError:
+                if not turn:  # what woke us was no message
+                    self._take_errors(mapping)
                 return
-            except OSError:  # an ICMP error: UDP promises nothing
+            except OSError:
+                self._take_errors(mapping)
                 continue
             origin = mapping.peers.get(peer[:2])
             if origin is None:
@@ -137,6 +161,22 @@ class Datagrams:
                 self._stack.send_as(origin, mapping.guest, data)
             except KernelError:  # no way to the guest now
                 return
+
+    def _take_errors(self, mapping: Mapping) -> None:
+        """Tell the guest what the host has heard of its messages."""
+        for _ in range(TURNS if ERROR_QUEUE else 0):
+            try:
+                data, control, _, peer = mapping.host.recvmsg(MOST_BYTES, _ERROR_BYTES, ERROR_QUEUE)
+            except OSError:
+                return
+            origin = mapping.peers.get(peer[:2])
+            for level, kind, body in control:
+                if (level, kind) != _RECVERR[mapping.host.family] or len(body) < _ERROR.size or origin is None:
+                    continue
+                errno = PASSED_ON.get(_ERROR.unpack_from(body)[0])
+                if errno is not None:
+                    with suppress(KernelError):  # no way to the guest now
+                        self._stack.send_error_as(mapping.guest, origin, data, errno)
 
     def _unmap(self, key: tuple[SocketAddress, int]) -> None:
         host = self._mappings.pop(key).host

@@ -28,7 +28,6 @@ from jefeos_net_inet.tcp.wire import (
     quoted_ports_and_sequence,
     seal,
 )
-from jefeos_net_inet.wire import icmp, icmpv6, ipv4, ipv6
 
 if TYPE_CHECKING:
     from jefeos.net.address import Address
@@ -147,20 +146,7 @@ class TcpOverIp:
         self, segment: bytes, source: Address, destination: Address, errno: int, interface: int
     ) -> None:
         stack = self._stack
-        near = errno == Errno.EHOSTUNREACH
-        if len(source) == 4:
-            header = ipv4.emit(len(segment), 0, 0, ipv4.DONT_FRAGMENT, 64, PROTOCOL, source, destination)
-        else:
-            header = ipv6.emit(len(segment), 0, 0, 64, PROTOCOL, source, destination)
-        whole = memoryview(header + segment)
-        packet = Packet(
-            source, destination, PROTOCOL, whole[len(header) :], whole, 64, 0, stack.interface(interface),
-            Kind.OTHER, False, True, self.now_ns(),
-        )  # fmt: skip
-        if len(source) == 4:
-            stack.icmp4.unreachable(packet, icmp.Unreachable.HOST if near else icmp.Unreachable.NETWORK)
-        else:
-            stack.icmp6.unreachable(packet, icmpv6.Unreachable.ADDRESS if near else icmpv6.Unreachable.NO_ROUTE)
+        stack.interception.unreachable(PROTOCOL, segment, source, destination, errno, stack.interface(interface))
 
     def random(self, count: int) -> bytes:
         return self._stack.entropy.bytes(count)
