@@ -123,6 +123,37 @@ def test_names_that_are_one_on_fat_do_not_replace_each_other(
     assert capfd.readouterr().out == "readme"
 
 
+def test_devices_and_pipes_of_the_host_are_written_to_and_not_replaced(tmp_path: Path, image: str) -> None:
+    (tmp_path / "file").write_bytes(b"contents")
+    assert main(["disk", "cp", str(tmp_path / "file"), f"{image}:/file"]) == 0
+    for place in (tmp_path / "null", tmp_path / "behind a link"):
+        reader, writer = os.pipe()
+        if place.name == "null":
+            os.mkfifo(place)
+            descriptor = os.open(place, os.O_RDWR)
+        else:
+            place.symlink_to(f"/proc/self/fd/{writer}")
+            descriptor = os.dup(reader)
+        kind = place.lstat().st_mode
+        assert main(["disk", "cp", f"{image}:/file", str(place)]) == 0
+        assert os.read(descriptor, 100) == b"contents"
+        assert place.lstat().st_mode == kind
+        for number in (reader, writer, descriptor):
+            os.close(number)
+
+
+def test_a_file_behind_a_link_is_replaced_and_the_link_stays(tmp_path: Path) -> None:
+    image = make_disk(f"{tmp_path}/image", "jefefs")
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old/file").write_bytes(b"old")
+    (tmp_path / "old/link").symlink_to("file")
+    (tmp_path / "new").write_bytes(b"new")
+    assert main(["disk", "cp", "-r", f"{tmp_path}/old", f"{image}:/"]) == 0
+    assert main(["disk", "cp", f"{tmp_path}/new", f"{image}:/old/link"]) == 0
+    assert main(["disk", "cp", f"{image}:/old/file", f"{tmp_path}/old/link"]) == 0
+    assert ((tmp_path / "old/link").is_symlink(), (tmp_path / "old/file").read_bytes()) == (True, b"new")
+
+
 def test_a_stream_that_is_no_attribute_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """An alternate stream of NTFS may be larger than any extended attribute; the file is copied without it."""
     image = make_disk(f"{tmp_path}/image", "ntfs")

@@ -237,7 +237,7 @@ def _printable(name: str) -> str:
 
 def cat_command(source: str, paths: list[str]) -> int:
     """Write files to standard output."""
-    from jefeos.cli.disk_sides import VolumeSide
+    from jefeos.cli.disk_sides import VolumeSide, solid
 
     _require_paths(paths)
     with Volume.open(source, writable=False) as volume:
@@ -245,24 +245,13 @@ def cat_command(source: str, paths: list[str]) -> int:
 
         def write(path: str) -> None:
             with speaking_of(f"{source}:{path}"):
-                position = 0
-                for offset, piece in side.read(_absolute(path)):
-                    _write_zeros(offset - position)
+                size = volume.vfs.stat(volume.actor, _absolute(path)).size
+                for piece in solid(side.read(_absolute(path)), size):
                     sys.stdout.buffer.write(piece)
-                    position = offset + len(piece)
-                stat = volume.vfs.stat(volume.actor, _absolute(path))
-                _write_zeros(stat.size - position)
 
         status = each(paths, write)
     sys.stdout.buffer.flush()
     return status
-
-
-def _write_zeros(count: int) -> None:
-    """A hole, as it reads."""
-    while count > 0:
-        sys.stdout.buffer.write(bytes(min(count, 1 << 20)))
-        count -= 1 << 20
 
 
 def rm_command(source: str, paths: list[str], *, recursive: bool, force: bool) -> int:

@@ -36,7 +36,9 @@ def copy_command(sources: list[str], destination: str, *, recursive: bool) -> in
     if goal is None and not any(parsed):
         raise UsageError("none of these is in an image that is there: write IMAGE:/path for what is")
     with ExitStack() as stack:
-        heed_interrupts = stack.enter_context(waiting_for_interrupts())
+        heed_interrupts: Callable[[], None] = nothing_to_heed
+        if goal is not None:  # nothing of a volume that is only read can be left half-done
+            heed_interrupts = stack.enter_context(waiting_for_interrupts())
         volumes: dict[str, VolumeSide] = {}
         writable = {goal.source} if goal is not None else set()
         for text in dict.fromkeys(place.source for place in (goal, *parsed) if place is not None):
@@ -46,7 +48,7 @@ def copy_command(sources: list[str], destination: str, *, recursive: bool) -> in
         target: Side = volumes[goal.source] if goal is not None else host
         where = goal.path if goal is not None else os.fsencode(destination)
         told = stack.enter_context(progress_bar("copying", is_bytes=True))
-        copier = _Copier(target, recursive, told, heed_interrupts)
+        copier = _Copier(target, host, recursive, told, heed_interrupts)
         jobs = [
             (volumes[place.source], place.path) if place is not None else (host, os.fsencode(source))
             for place, source in zip(parsed, sources, strict=True)
@@ -63,9 +65,14 @@ def copy_command(sources: list[str], destination: str, *, recursive: bool) -> in
         return copier.status
 
 
+def nothing_to_heed() -> None:
+    """A ^C strikes where it will."""
+
+
 @define
 class _Copier:
     target: Side
+    host: Side
     recursive: bool
     told: Callable[[int, int], None]
     heed_interrupts: Callable[[], None]
@@ -102,7 +109,7 @@ class _Copier:
             elif modes.S_ISDIR(entry.mode):
                 self._directory(side, path, to, entry)
             elif modes.S_ISLNK(entry.mode):
-                self.target.symlink(side.readlink(path), to, entry)
+                self._link(side, path, to, entry)
             elif modes.S_ISREG(entry.mode):
                 self._file(side, path, to, entry)
             else:
@@ -112,17 +119,28 @@ class _Copier:
         except OSError as error:
             self.fail(f"{side.show(path)} to {self.target.show(to)}: {error.strerror or error}")
 
+    def _link(self, side: Side, path: bytes, to: bytes, entry: Entry) -> None:
+        found = self.target.look(to, follow=False)
+        if found is not None and not (modes.S_ISREG(found.mode) or modes.S_ISLNK(found.mode)):
+            self.fail(f"{self.target.show(to)} is there, and no file")
+            return
+        self.target.symlink(side.readlink(path), to, entry)
+
     def _file(self, side: Side, path: bytes, to: bytes, entry: Entry) -> None:
         found = self.target.look(to, follow=True)
         if found is not None and modes.S_ISDIR(found.mode):
             self.fail(f"{self.target.show(to)} is a directory")
+            return
+        if found is not None and not modes.S_ISREG(found.mode) and self.target is not self.host:
+            self.fail(f"{self.target.show(to)} is a special file")
             return
         if found is not None and self.made.get(found.identity, to) != to:
             other = self.target.show(self.made[found.identity])
             self.fail(f"{side.show(path)} would replace {other}, which was just copied: the names are one there")
             return
         number = (id(side), entry.identity)
-        if entry.links > 1 and number in self.linked:
+        is_file = found is None or modes.S_ISREG(found.mode)
+        if entry.links > 1 and number in self.linked and is_file:
             if self.target.link(self.linked[number], to):
                 self._count(entry.size)
                 return

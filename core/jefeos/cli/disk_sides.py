@@ -1,17 +1,20 @@
 """The two ends of ``jefeos disk cp``: files of the host, and files of a volume, as one interface.
 
 What `Side.write` and its like make is whole or not there: it is made under another name beside its place, with its
-contents, holes, extended attributes, permissions and times, and then renamed. What an end cannot hold is left out, and
-told by `Side.missed`.
+contents, holes, extended attributes, permissions and times, and then renamed. Through a symbolic link it is the file
+behind it that is replaced, and into devices and pipes of the host the contents are poured: these are never replaced.
+What an end cannot hold is left out, and told by `Side.missed`.
 """
 
 from __future__ import annotations
 
 import errno as host_errno
 import os
+import stat as modes
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from io import RawIOBase
 from typing import Final, TypeAlias
 
 from attrs import define, frozen
@@ -25,6 +28,7 @@ PERMISSIONS: Final = 0o777
 COARSE_NS: Final = 2 * 10**9
 """Times of files are this exact on the coarsest filesystem that there is (FAT)."""
 BLOCK_BYTES: Final = 512
+MOST_LINKS: Final = 40
 Pieces: TypeAlias = Iterator[tuple[int, bytes]]
 """Offsets and data; what lies between is a hole."""
 
@@ -160,6 +164,13 @@ class HostSide(Side):
         return os.readlink(path)
 
     def write(self, path: bytes, pieces: Pieces, entry: Entry, xattrs: dict[bytes, bytes]) -> list[str]:
+        there = self.look(path, follow=True)
+        if there is not None and not modes.S_ISREG(there.mode):
+            with open(path, "wb", buffering=0) as file:
+                for piece in solid(pieces, entry.size):
+                    _write_all(file, piece)
+            return []
+        path = os.path.realpath(path)
         handle, temporary = tempfile.mkstemp(prefix=b".jefeos-", dir=os.path.dirname(path) or b".")
         try:
             with os.fdopen(handle, "wb", buffering=0) as file:
@@ -167,9 +178,7 @@ class HostSide(Side):
                 for offset, piece in pieces:
                     holes = holes or offset > end
                     file.seek(offset)
-                    view = memoryview(piece)
-                    while view:
-                        view = view[file.write(view) or 0 :]
+                    _write_all(file, piece)
                     end = offset + len(piece)
                 file.truncate(max(end, entry.size))
             lost = self.adorn(temporary, entry, xattrs, holes=holes or entry.size > end)
@@ -273,6 +282,7 @@ class VolumeSide(Side):
 
     def write(self, path: bytes, pieces: Pieces, entry: Entry, xattrs: dict[bytes, bytes]) -> list[str]:
         vfs, actor = self.volume.vfs, self.volume.actor
+        path = self._behind_links(path)
         temporary = _beside(path)
         try:
             file = vfs.open_file(actor, temporary, O_WRONLY | O_CREAT | O_EXCL, entry.mode & PERMISSIONS)
@@ -299,6 +309,14 @@ class VolumeSide(Side):
                 vfs.unlink(actor, temporary)
             raise
         return lost
+
+    def _behind_links(self, path: bytes) -> bytes:
+        for _ in range(MOST_LINKS):
+            found = self.look(path, follow=False)
+            if found is None or not modes.S_ISLNK(found.mode):
+                return path
+            path = os.path.join(os.path.dirname(path), self.readlink(path))
+        raise KernelError(Errno.ELOOP)
 
     def mkdir(self, path: bytes) -> None:
         self.volume.vfs.mkdir(self.volume.actor, path, 0o755)
@@ -345,6 +363,28 @@ class VolumeSide(Side):
 
     def show(self, path: bytes) -> str:
         return f"{self.text}:{os.fsdecode(path)}"
+
+
+def solid(pieces: Pieces, size: int) -> Iterator[bytes]:
+    """The contents as they read, holes as zeros."""
+    position = 0
+    for offset, piece in pieces:
+        yield from _zeros(offset - position)
+        yield piece
+        position = offset + len(piece)
+    yield from _zeros(size - position)
+
+
+def _zeros(count: int) -> Iterator[bytes]:
+    while count > 0:
+        yield bytes(min(count, PIECE_BYTES))
+        count -= PIECE_BYTES
+
+
+def _write_all(file: RawIOBase, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) or 0 :]
 
 
 def _beside(path: bytes) -> bytes:
