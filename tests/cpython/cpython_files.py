@@ -2,8 +2,8 @@
 
 ``FILES`` is the whole table: the interpreter's tests of what a kernel answers for. The files (or parts) of
 ``SHORT`` take a few seconds each and run in every ``make test``; the rest needs ``--long``, mostly because the
-tests sleep. Not compared yet: test_multiprocessing_fork and its like, test_ssl, test_concurrent_futures, and those
-of asyncio that are not named here.
+tests sleep. Not compared yet: test_multiprocessing_fork and its like, test_concurrent_futures, and those of asyncio
+that are not named here.
 """
 
 from __future__ import annotations
@@ -52,14 +52,24 @@ MODULES: dict[str, tuple[str, ...]] = dict.fromkeys(SHORT, ()) | dict.fromkeys(
         "test_utf8_mode",
         "test_c_locale_coercion", "test_cmd_line", "test_repl", "test_readline", "test_getpass", "test_support",
         "test_contextlib", "test_venv", "test_multiprocessing_main_handling",
-        "test_asyncio.test_base_events", "test_asyncio.test_selector_events",
+        "test_asyncio.test_base_events", "test_asyncio.test_selector_events", "test_asyncio.test_sock_lowlevel",
+        "test_asyncio.test_sendfile", "test_asyncio.test_server", "test_asyncio.test_streams",
+        "test_asyncio.test_subprocess", "test_asyncio.test_events", "test_asyncio.test_buffered_proto",
+        "test_ssl", "test_httpservers", "test_httplib", "test_urllib2_localnet", "test_ftplib", "test_smtplib",
+        "test_poplib", "test_telnetlib", "test_imaplib", "test_xmlrpc", "test_wsgiref", "test_socketserver",
     ), ()
 ) | {
     # Virtual machines differ in what their VSOCK device does with itself; on some the test never ends.
     "test_socket": ("ThreadedVSOCKSocketStreamTest",),
 }  # fmt: skip
 
-FILES = {module: TestFile(module, without=without) for module, without in MODULES.items()}
+#: Modules that say "network" and mean the loopback device.
+ON_LOOPBACK = ("test_socketserver",)
+
+FILES = {
+    module: TestFile(module, (), without, ("network",) if module in ON_LOOPBACK else ())
+    for module, without in MODULES.items()
+}
 
 
 def short() -> list[TestFile]:

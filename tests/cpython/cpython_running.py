@@ -39,13 +39,17 @@ FILE_LIMIT_S = 3000
 
 @frozen
 class TestFile:
-    """A test file, or a part of one: ``names`` are the classes and tests that run, none for all."""
+    """A test file, or a part of one: ``names`` are the classes and tests that run, none for all.
+
+    ``resources`` are those of the interpreter's test runner that the file may use beside the usual ones.
+    """
 
     __test__ = False
 
     module: str
     names: Sequence[str] = ()
     without: Sequence[str] = ()
+    resources: Sequence[str] = ()
 
     def command(self, results: str, limit_s: float) -> list[str]:
         """How to run it; the results of its tests go to the file ``results``, which must be there."""
@@ -55,6 +59,7 @@ class TestFile:
             "module": self.module,
             "names": list(self.names),
             "without": list(self.without),
+            "resources": list(self.resources),
         }
         return [PYTHON, "-c", PROGRAM, json.dumps(request)]
 

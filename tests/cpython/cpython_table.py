@@ -132,7 +132,7 @@ def compare(file: TestFile, system: System) -> Row:
     again = [difference.name for difference in row.new if difference.host.state == "passed"]
     if not again or len(again) > SECOND_TRIES:
         return row
-    retry = TestFile(file.module, again)
+    retry = evolve(file, names=again, without=())
     host, ours = run_on_host(retry), run_on_jefeos(retry, system)
     return Row(
         file,

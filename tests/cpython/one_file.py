@@ -1,13 +1,14 @@
 """What the tested interpreter runs: one of its own test files, with the result of each test on a line of a file.
 
-    python -c THIS '{"results": PATH, "limit_s": 60, "module": "test_os", "names": [], "without": []}'
+    python -c THIS '{"results": PATH, "limit_s": 60, "module": "test_os", "names": [], "without": [], "resources": []}'
 
 A line is JSON: [test id, state, reason], the state one of passed, failed, skipped. They are appended as the tests end,
 so that a crash or a hang loses only what had not run; the test that is running has its line ("started") before it
 starts, and the last line of an id counts. A failed subtest fails its test; expected failures pass and unexpected
 successes fail, as in the interpreter's own runner. A test that takes longer than ``limit_s`` ends the process.
 
-``names`` are classes or tests of the module to which the run is limited, ``without`` are left out. The same limits
+``names`` are classes or tests of the module to which the run is limited, ``without`` are left out, ``resources`` are
+what its tests may use beside `RESOURCES`. The same limits
 of resources hold on every system: some tests scale with them. Only the standard library is there.
 """
 
@@ -105,7 +106,7 @@ def main(request: dict[str, Any]) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     from test import support
 
-    support.use_resources = RESOURCES
+    support.use_resources = RESOURCES + request["resources"]
     folder = tempfile.mkdtemp()
     os.chdir(folder)
     module = f"test.{request['module']}"
