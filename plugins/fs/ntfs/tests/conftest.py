@@ -18,7 +18,7 @@ from jefeos.testing.volumes import make_image_file
 from jefeos_fs_ntfs.format import NtfsFormat
 
 Tool = Callable[..., str]
-Mount = Callable[[Path], AbstractContextManager[Path]]
+Mount = Callable[..., AbstractContextManager[Path]]
 MIB = 1 << 20
 
 
@@ -44,17 +44,18 @@ def tool() -> Tool:
 
 @pytest.fixture
 def ntfs_3g(tmp_path: Path, host_program: Callable[[str], str]) -> Mount:
-    """``with ntfs_3g(image) as folder``: the image mounted by ntfs-3g, writable."""
+    """``with ntfs_3g(image) as folder``: the image mounted by ntfs-3g, writable, perhaps with more options."""
     program = host_program("ntfs-3g")
     unmount = host_program("fusermount")
     if not Path("/dev/fuse").exists():
         pytest.skip("there is no /dev/fuse on this host")
 
     @contextmanager
-    def mounted(image: Path) -> Iterator[Path]:
+    def mounted(image: Path, *more: str) -> Iterator[Path]:
         folder = tmp_path / "mounted"
         folder.mkdir(exist_ok=True)
-        options = "no_detach,streams_interface=xattr"  # it ends, with everything written, some time after the unmount
+        # It ends, with everything written, some time after the unmount.
+        options = ",".join(("no_detach", "streams_interface=xattr", *more))
         process = subprocess.Popen([program, "-o", options, image, folder], stderr=subprocess.PIPE)
         try:
             while not folder.is_mount() and process.poll() is None:

@@ -47,7 +47,7 @@ from ntfs_images import fsck, ours
 FORMAT = NtfsFormat()
 MIB = 1 << 20
 ImageMaker = Callable[..., Path]
-Mount = Callable[[Path], AbstractContextManager[Path]]
+Mount = Callable[..., AbstractContextManager[Path]]
 Tool = Callable[..., str]
 
 
@@ -189,23 +189,20 @@ def test_a_file_of_many_names_overflows_its_record() -> None:
 # -- what others wrote --
 
 
-def test_compressed_files_are_read_and_expanded_by_writing(make_foreign: ImageMaker, tool: Tool, tmp_path: Path,
-                                                           host_program: Callable[[str], str]) -> None:
-    image, folder = make_foreign(64 * MIB), tmp_path / "folder"
-    folder.mkdir()
+def test_compressed_files_are_read_and_expanded_by_writing(
+    make_foreign: ImageMaker, tool: Tool, ntfs_3g: Mount, host_program: Callable[[str], str]
+) -> None:
+    image = make_foreign(64 * MIB)
     dice = random.Random(3)
     text = b"".join(b"line %d of a text that repeats itself\n" % dice.randrange(50) for _ in range(20_000))
     files = {"text": text, "noise": dice.randbytes(200_000), "holes": text[:70_000] + bytes(400_000) + text[:100],
              "mixed": text[:100_000] + dice.randbytes(100_000) + text, "short": text[:5000]}
-    tool("ntfs-3g", "-o", "compression", image, folder)
-    try:
+    with ntfs_3g(image, "compression") as folder:
         (folder / "packed").mkdir()
         os.setxattr(folder / "packed", "system.ntfs_attrib_be", (0x810).to_bytes(4, "big"))
         for name, data in files.items():
             (folder / "packed" / name).write_bytes(data)
-    finally:
-        subprocess.run([host_program("fusermount"), "-u", folder], check=True)
-    tool("ntfsfix", "-n", image)  # waits for nothing, but fails while the mount still writes
+    tool("ntfsfix", "-n", image)
     with ours(image) as here:
         inode = here.vfs.resolve(here.actor, b"/packed/text").inode
         assert inode.data.unit_clusters == 16

@@ -32,7 +32,7 @@ RECORD_BYTES = 1024
 INDEX_BYTES = 4096
 COMPRESSED = 0x800
 ImageMaker = Callable[..., Path]
-Mount = Callable[[Path], AbstractContextManager[Path]]
+Mount = Callable[..., AbstractContextManager[Path]]
 
 
 def structures(contents: bytes) -> list[tuple[int, int]]:
