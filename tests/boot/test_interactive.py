@@ -23,8 +23,11 @@ pytestmark = pytest.mark.peer
 JEFEOS = [sys.executable, "-m", "jefeos.cli"]
 PROMPT = "ready# "
 TIMEOUT_S = 90
-# Says when it runs, and when it goes on: a key before that would be the shell's, which edits its line in raw mode.
-LONG = "sh -c 'trap \"echo goes on\" CONT; echo run''ning; while :; do sleep 0.1; done'\r"
+# Says when it runs in the foreground: a key before that would be the shell's, which edits its line in raw mode.
+LONG = (
+    "sh -c 'while read -r pid name state parent group session tty front rest < /proc/$$/stat; do "
+    "test $front = $group && is=running || is=waiting; test \"$is\" = \"$was\" || echo $is; was=$is; sleep 0.1; done'\r"
+)
 RAW_MODE = r"""
 import os, sys, termios, tty
 before = termios.tcgetattr(0)
@@ -139,10 +142,12 @@ def test_interrupt_stop_background_and_foreground(shell: Console) -> None:
     shell.expect("Stopped")
     shell.expect(PROMPT)
     shell.do("jobs | grep -c Stopped", "1\r\n")
-    shell.do("bg; jobs | grep -c Running", "")
+    shell.type("bg\r")
+    shell.expect("waiting\r\n")
+    shell.do("jobs | grep -c Running", "1\r\n")
     shell.type("fg; echo back\r")
     shell.expect("\r\nsh -c")
-    shell.expect("\r\ngoes on")
+    shell.expect("\r\nrunning\r\n")
     shell.type("\x03")
     shell.expect(PROMPT)
     shell.do("jobs; echo none $?", "none ")

@@ -159,8 +159,8 @@ def test_the_line_of_each_slot_is_the_one_that_is_raised(boot: Maker) -> None:
         window.write32(IMS, LINK_CHANGED)
         window.write32(ICS, LINK_CHANGED)
         window.read32(STATUS)
-        up = [line.number for line in machine.interrupts.lines.values() if line.asserted_by]
-        assert up == [machine.interrupt_line(card)]
+        up = {line.number for line in machine.interrupts.lines.values() if line.asserted_by}
+        assert up & set(INTERRUPT_LINES) == {machine.interrupt_line(card)}  # the PC's timer is on another
         window.write32(IMC, LINK_CHANGED)  # the link may change by itself, too
         window.read32(ICR)
 
