@@ -29,7 +29,6 @@ SAMPLES = 4
 """Moments of each kind in the normal run."""
 LONG_SAMPLES = 60
 """Moments of each kind for whole programs, which are too slow for all of them."""
-FEW_SAMPLES = 8
 
 SHELL = """
 for i in 1 2 3; do echo $i; done | cat | tr 1-3 a-c > file
@@ -131,4 +130,4 @@ def test_moments_of_whole_programs(jefeos_boot: Callable[..., System], program: 
     # A shell that loses its child's status asks for it for ever, on Linux too; a second of that in virtual time, in
     # which a system call is one instruction, takes minutes.
     limit_s = 0.5 if virtual else 10
-    judge(Campaign(system, [path, *words], time_limit_s=limit_s), LONG_SAMPLES if virtual else FEW_SAMPLES)
+    judge(Campaign(system, [path, *words], time_limit_s=limit_s), LONG_SAMPLES)
