@@ -177,7 +177,8 @@ def main(arguments: list[str]) -> int:
     names = [name for name in arguments if name != "--short"]
     chosen = short() if "--short" in arguments else list(FILES.values())
     if names:
-        chosen = [file for file in chosen if file.module in names] or [TestFile(name) for name in names]
+        listed = {file.module: file for file in chosen}
+        chosen = [listed.get(name) or TestFile(name) for name in names]
     print(f"{'':34} {'host: passed failed skipped; JefeOS: the same; seconds of both; ratio'}")
     lines = []
     for row in rows(chosen):
