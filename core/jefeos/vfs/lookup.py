@@ -97,6 +97,24 @@ class Walk:
         self.dentry: Dentry = start.dentry
         self._push(path)
 
+    @classmethod
+    def at_parent(cls, points: MountPoints, task: Actor, path: bytes, at: Path | None,
+                  scope: int = 0) -> tuple[Walk, bytes]:
+        """A walk that has come to the directory of the last component, and that one (see `to_parent`). Hot."""
+        head, _, name = path.rpartition(b"/")
+        place = None
+        if head and name and not scope and len(path) < PATH_MAX and b"\0" not in name:
+            place = resolve_cached(task, head, at)
+        if place is None:
+            walk = cls(points, task, path, at, scope)
+            return walk, walk.to_parent()
+        walk = cls.__new__(cls)
+        walk.scope, walk.points, walk.creds, walk.root = scope, points, task.creds, task.fs.root
+        walk.mount, walk.dentry = place
+        walk.pending, walk.links, walk.trailing_slash = [], 0, False
+        walk._require_search()
+        return walk, name
+
     def _push(self, path: bytes) -> None:
         names = [name for name in path.split(b"/") if name]
         if names and path[-1:] == b"/" and not self.pending:

@@ -69,8 +69,7 @@ class Namespace:
         return Walk(self.points, task, path, at, scope).finish(follow, want_directory)
 
     def _parent(self, task: Actor, path: bytes, at: Path | None) -> tuple[Path, bytes, Walk]:
-        walk = Walk(self.points, task, path, at)
-        name = walk.to_parent()
+        walk, name = Walk.at_parent(self.points, task, path, at)
         return Path(walk.mount, walk.dentry), name, walk
 
     def _place_for_new(self, task: Actor, path: bytes, at: Path | None, *,

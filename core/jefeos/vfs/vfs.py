@@ -146,9 +146,8 @@ class Vfs(MountTrees, AttributeCalls):
             place = resolve_cached(task, path, at, to_create=True)
             if place is not None and place.inode.mode & S_IFMT == S_IFREG:
                 return self.open_place(task, place, flags)
-        walk = Walk(self.points, task, path, at, scope)
+        walk, name = Walk.at_parent(self.points, task, path, at, scope)
         while True:
-            name = walk.to_parent()
             if name in (b"", b".", b".."):
                 raise KernelError(Errno.EEXIST if flags & O_EXCL else Errno.EISDIR)
             if walk.trailing_slash:
@@ -162,6 +161,7 @@ class Vfs(MountTrees, AttributeCalls):
             if inode.mode & S_IFMT == S_IFLNK and not flags & O_NOFOLLOW:
                 walk.follow(child)
                 if walk.pending:
+                    name = walk.to_parent()
                     continue
                 place = Path(walk.mount, walk.dentry)
             else:

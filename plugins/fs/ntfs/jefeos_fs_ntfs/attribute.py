@@ -113,15 +113,18 @@ Place: TypeAlias = tuple[int, int, int, int, int, int, int, int, int, int]
 name in units, start of the name, flags, instance, start and stop of a resident value."""
 
 
-def find_attributes(data: bytes, offset: int, end: int) -> list[Place]:
-    """The attributes of a record from ``offset`` on, up to the end mark. Raises CorruptError. A hot path."""
+def find_attributes(data: bytes, offset: int, end: int) -> tuple[Place, ...]:
+    """The attributes of a record from ``offset`` on, up to the end mark. Raises CorruptError. A hot path.
+
+    Tuples of numbers in a tuple: the host's garbage collector soon leaves those alone, and they are many.
+    """
     places: list[Place] = []
     unpack, least = _RESIDENT_ATTRIBUTE.unpack_from, RESIDENT_VALUE_OFFSET
     while True:
         if offset + 4 > end:
             raise CorruptError("file record: its attributes have no end mark")
         if data[offset : offset + 4] == b"\xff\xff\xff\xff":
-            return places
+            return tuple(places)
         if offset + least > end:
             raise CorruptError(f"file record: an attribute at {offset} does not fit")
         kind, length, non_resident, name_length, name_offset, flags, instance, value_length, value_offset = unpack(

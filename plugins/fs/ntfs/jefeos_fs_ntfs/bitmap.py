@@ -128,6 +128,11 @@ class Bitmap:
 
     def _fill(self, start: int, length: int, taken: bool) -> None:
         bits = self.bits
+        if length == 1:
+            bit = 1 << (start & 7)
+            bits[start >> 3] = bits[start >> 3] | bit if taken else bits[start >> 3] & ~bit
+            self._mark(start // 8 // PAGE_BYTES, start // 8 // PAGE_BYTES)
+            return
         end = start + length
         first, last = start >> 3, end - 1 >> 3
         head = 0xFF << (start & 7) & 0xFF
@@ -143,10 +148,13 @@ class Bitmap:
         self._mark(first // PAGE_BYTES, last // PAGE_BYTES)
 
     def _mark(self, first_page: int, last_page: int) -> None:
-        before = len(self._dirty_pages)
-        self._dirty_pages.update(range(first_page, last_page + 1))
-        self.transaction.weight += (len(self._dirty_pages) - before) * PAGE_BYTES
         self.transaction.dirty[self] = None
+        pages = self._dirty_pages
+        if first_page == last_page and first_page in pages:
+            return
+        before = len(pages)
+        pages.update(range(first_page, last_page + 1))
+        self.transaction.weight += (len(pages) - before) * PAGE_BYTES
 
     def _shorten(self, count: int, length: int) -> None:
         self.count = count

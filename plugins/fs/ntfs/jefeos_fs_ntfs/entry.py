@@ -136,7 +136,7 @@ class Entry:
         found.sort(key=self._order)
         return found
 
-    def places(self) -> tuple[bytes, list[Place]]:
+    def places(self) -> tuple[bytes, tuple[Place, ...]]:
         """Some bytes, and where in them all attributes are: for who only looks."""
         if not self.base.listed:
             return self.base.places()
@@ -267,7 +267,7 @@ class Entry:
     def release(self) -> None:
         """The file is gone: give back its clusters and records."""
         _, places = self.places()
-        if any(place[3] for place in places):
+        if [place for place in places if place[3]]:
             for kind, name in {(attribute.type, attribute.name) for attribute in self.all() if not attribute.resident}:
                 if kind != _LIST:
                     self.stream(kind, name).release_clusters()

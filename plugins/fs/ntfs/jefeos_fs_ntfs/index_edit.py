@@ -235,8 +235,10 @@ def _drop_allocation(index: Index) -> None:
     transaction = index.volume.transaction
     transaction.on_failure(setattr, index, "bitmap", index.bitmap)
     transaction.on_failure(setattr, index, "nodes", index.nodes)
-    if index.bitmap is not None:
-        transaction.dirty.pop(index.bitmap, None)
+    bitmap = index.bitmap
+    if bitmap is not None and bitmap in transaction.dirty:
+        del transaction.dirty[bitmap]
+        transaction.on_failure(transaction.dirty.__setitem__, bitmap, None)
     index.bitmap, index.nodes = None, {}
     index.packed.clear()
     for kind in (AttributeType.INDEX_ALLOCATION, AttributeType.BITMAP):

@@ -90,7 +90,7 @@ class MftRecord:
         self.lsn = 0
         self._attributes: list[Attribute] | None = []
         self._data = b""
-        self._places: list[Place] = []
+        self._places: tuple[Place, ...] = ()
         """Of the attributes in ``_data``, for as long as ``_attributes`` is None."""
 
     @property
@@ -111,7 +111,7 @@ class MftRecord:
         """Whether its attributes are."""
         return self._attributes is not None
 
-    def places(self) -> tuple[bytes, list[Place]]:
+    def places(self) -> tuple[bytes, tuple[Place, ...]]:
         """Some bytes, and where in them the attributes are."""
         if self._attributes is None:
             return self._data, self._places
