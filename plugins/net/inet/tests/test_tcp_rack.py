@@ -123,6 +123,46 @@ def test_what_the_peer_takes_back_is_sent_again() -> None:
     assert {1001, 2001, 3001} <= seen
 
 
+def test_a_recovery_that_only_reordering_began_is_undone() -> None:
+    """RFC 3522: what is acknowledged answers the first copy."""
+    script = Script()
+    socket = script.connecting()
+    script._learn()
+    script.passes(ROUND_TRIP_S)
+    script.receives("S. 0:0(0) ack 1 win 60000 <mss 1000,sackOK,TS val 1 ecr 0>")
+    socket.send(bytes(9880))
+    script.out.clear()
+    window = socket.get_option("tcp_info")["snd_cwnd"]
+    script.passes(ROUND_TRIP_S)
+    script.receives(". 1:1(0) ack 1 win 60000 <TS val 2 ecr 10,sack 989:3953>")
+    (again,) = script.sends(". 1:989(988) ack 1")
+    assert socket.get_option("tcp_info")["snd_cwnd"] < window and again.stamp is not None
+    script.passes(0.002)
+    script.receives(". 1:1(0) ack 3953 win 60000 <TS val 3 ecr 10>")
+    assert count(script, "TCPFullUndo") == 1
+    information = socket.get_option("tcp_info")
+    assert information["snd_cwnd"] >= window and information["ca_state"] == 0
+    # From now on it is known that this way reorders, and three segments are no reason to hurry.
+    script.receives(". 1:1(0) ack 3953 win 60000 <TS val 4 ecr 10,sack 4941:9881>")
+    script.sends()
+
+
+def test_a_recovery_from_a_loss_is_not_undone() -> None:
+    script = Script()
+    socket = script.connecting()
+    script._learn()
+    script.passes(ROUND_TRIP_S)
+    script.receives("S. 0:0(0) ack 1 win 60000 <mss 1000,sackOK,TS val 1 ecr 0>")
+    socket.send(bytes(9880))
+    script.out.clear()
+    window = socket.get_option("tcp_info")["snd_cwnd"]
+    script.passes(ROUND_TRIP_S)
+    script.receives(". 1:1(0) ack 1 win 60000 <TS val 2 ecr 10,sack 989:9881>")
+    script.passes(ROUND_TRIP_S)
+    script.receives(". 1:1(0) ack 9881 win 60000 <TS val 3 ecr 20>")
+    assert not count(script, "TCPFullUndo") and socket.get_option("tcp_info")["snd_cwnd"] < window
+
+
 # --- tail loss probes: section 7 ---
 
 

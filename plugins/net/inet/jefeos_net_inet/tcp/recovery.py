@@ -70,7 +70,7 @@ class Recovery:
         self.probes = 0
         """So many probes in a row without an answer."""
         self.undo_stamp: int | None = None
-        """TSval of the first retransmission after a timeout, until the next acknowledgment (Eifel, RFC 3522)."""
+        """TSval of the first repetition of a recovery, until something new is acknowledged (Eifel, RFC 3522)."""
         self.undo_window = 0
         self.undo_threshold = 0
 
@@ -90,10 +90,9 @@ class Recovery:
             flight.taken_back(una, sender.nxt)
         if self.phase is OPEN:
             return
-        if self.phase is LOSS and self.undo_stamp is not None:
-            self._undo_if_spurious(echo)
-        if self.phase >= RECOVERY and una >= self.point:
-            self._finish()
+        undone = self.undo_stamp is not None and self._undo_if_spurious(echo)
+        if undone or (self.phase >= RECOVERY and una >= self.point):
+            self._finish(undone)
         elif self.phase is RECOVERY and not sender.sack:
             # RFC 6582, section 3.2, partial acknowledgment: the segment that is the first now was lost too.
             self.duplicates = max(self.duplicates - max(octets // sender.segment_bytes - 1, 0), 0)
@@ -159,6 +158,7 @@ class Recovery:
     def _enter(self, now_ns: int) -> None:
         sender = self.sender
         sender.count("TCPSackRecovery" if sender.sack else "TCPRenoRecovery")
+        self._remember(sender.connection.stamp_clock(now_ns) if sender.connection.stamps else None)
         sender.congestion.loss(sender.nxt - sender.una, now_ns)
         self._tell_reduced()
         self.phase = RECOVERY
@@ -178,8 +178,7 @@ class Recovery:
         """RFC 5681, section 3.1, and RFC 8985, section 6.3: start over from ``una``."""
         sender = self.sender
         if self.phase is not LOSS:
-            self.undo_stamp = stamp
-            self.undo_window, self.undo_threshold = sender.congestion.window, sender.congestion.threshold
+            self._remember(stamp)
             sender.congestion.timeout(sender.nxt - sender.una, now_ns)
         else:
             self.undo_stamp = None
@@ -192,20 +191,30 @@ class Recovery:
         self.flight.lose_all()
         self.update()
 
-    def _undo_if_spurious(self, echo: int | None) -> None:
-        """The first acknowledgment after a timeout answers the original, not what was sent again: nothing was
-        lost."""
+    def _remember(self, stamp: int | None) -> None:
+        """What to go back to, should nothing have been lost."""
+        congestion = self.sender.congestion
+        self.undo_stamp = stamp
+        self.undo_window, self.undo_threshold = congestion.window, congestion.threshold
+
+    def _undo_if_spurious(self, echo: int | None) -> bool:
+        """The first acknowledgment after a timeout or a recovery's begin answers the original, not what was sent again:
+        that was not lost. What else was taken for lost is judged anew."""
         stamp, self.undo_stamp = self.undo_stamp, None
         if echo is None or stamp is None or not 0 < (stamp - echo & 0xFFFF_FFFF) < 0x8000_0000:
-            return
+            return False
         congestion = self.sender.congestion
         congestion.window, congestion.threshold = self.undo_window, self.undo_threshold
-        self.sender.count("TCPSpuriousRTOs")
+        if self.phase is LOSS:
+            self.sender.count("TCPSpuriousRTOs")
+        else:
+            self.sender.count("TCPFullUndo")
+            self.rack.reordered = True
         self.flight.find_all()
-        self.point = self.sender.una
+        return True
 
-    def _finish(self) -> None:
-        if self.phase is RECOVERY:
+    def _finish(self, undone: bool) -> None:
+        if self.phase is RECOVERY and not undone:
             # RFC 6582, section 3.2, step 3: no burst.
             congestion, sender = self.sender.congestion, self.sender
             congestion.window = min(
@@ -215,6 +224,7 @@ class Recovery:
             )
             congestion.window = max(congestion.window, 2 * sender.segment_bytes)
         self.phase = OPEN
+        self.undo_stamp = None
         self.duplicates = 0
         self.at_once = False
         self.rack.recovered()
