@@ -69,6 +69,8 @@ def test_a_tree_there_and_back(image: str, tmp_path: Path, capfdbinary: pytest.C
     assert main(["disk", "info", "--json", image]) == 0
     told = json.loads(capfdbinary.readouterr().out)
     assert (told["kind"], told["volume"]["label"]) == ("vhd", "TEST")
+    for name in ("used_bytes", "free_bytes"):
+        assert told["volume"][name] == report[name], name
     assert told["partitions"][0]["filesystem"] == told["volume"]["filesystem"]
 
 

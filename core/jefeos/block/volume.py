@@ -122,7 +122,8 @@ class VolumeFormat(ABC):
 
     @abstractmethod
     def describe(self, volume: BufferCache) -> dict[str, str | int]:
-        """What ``jefeos disk info`` shows, by name: label, serial, version, cluster_bytes, free_bytes and so on."""
+        """What ``jefeos disk info`` shows, by name: label, serial, version, size_bytes, cluster_bytes and so on;
+        used_bytes and free_bytes are those of `CheckReport`."""
 
     # --- snapshots of a volume that is not mounted ---------------------------------------------------------------
 

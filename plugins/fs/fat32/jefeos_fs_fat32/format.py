@@ -91,6 +91,7 @@ class FatFormat(VolumeFormat):
             "cluster_bytes": geometry.cluster_bytes,
             "clusters": geometry.clusters,
             "size_bytes": geometry.sectors * geometry.sector_bytes,
+            "used_bytes": (geometry.clusters - table.free_clusters) * geometry.cluster_bytes,
             "free_bytes": table.free_clusters * geometry.cluster_bytes,
             "fats": geometry.fat_count,
             "state": "dirty" if is_dirty(geometry, table) else "clean",

@@ -117,14 +117,17 @@ class JefeFormat(VolumeFormat):
         superblock, _ = load_superblock(volume)
         geometry = Geometry(superblock.block_bytes, superblock.total_blocks)
         uuid = superblock.uuid.hex()
+        metadata_blocks = geometry.first_data + geometry.end_blocks
+        used_blocks = superblock.total_blocks - metadata_blocks - superblock.free_blocks
         about: dict[str, str | int] = {
             "label": superblock.label.rstrip(b"\0").decode("utf-8", "replace"),
             "serial": "-".join((uuid[:8], uuid[8:12], uuid[12:16], uuid[16:20], uuid[20:])),
             "version": superblock.version,
             "cluster_bytes": superblock.block_bytes,
             "size_bytes": superblock.total_blocks * superblock.block_bytes,
+            "used_bytes": used_blocks * superblock.block_bytes,
             "free_bytes": superblock.free_blocks * superblock.block_bytes,
-            "metadata_bytes": (geometry.first_data + geometry.end_blocks) * superblock.block_bytes,
+            "metadata_bytes": metadata_blocks * superblock.block_bytes,
             "generation": superblock.generation,
             "inodes": superblock.inodes,
         }

@@ -75,6 +75,7 @@ class NtfsFormat(VolumeFormat):
             "serial": f"{geometry.serial:016X}",
             "version": f"{information.major_ver}.{information.minor_ver}",
             "size_bytes": geometry.clusters * geometry.cluster_bytes,
+            "used_bytes": (geometry.clusters - mounted.clusters.free) * geometry.cluster_bytes,
             "free_bytes": mounted.clusters.free * geometry.cluster_bytes,
             "cluster_bytes": geometry.cluster_bytes,
             "record_bytes": geometry.record_bytes,
