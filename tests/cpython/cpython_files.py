@@ -2,8 +2,8 @@
 
 ``FILES`` is the whole table: the interpreter's tests of what a kernel answers for. The files (or parts) of
 ``SHORT`` take a few seconds each and run in every ``make test``; the rest needs ``--long``, mostly because the
-tests sleep. Not compared yet: test_multiprocessing_fork and its like, test_concurrent_futures, and those of asyncio
-that are not named here.
+tests sleep. Not compared yet: test_multiprocessing_spawn and _forkserver, test_concurrent_futures, and those of
+asyncio that are not named here.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ MODULES: dict[str, tuple[str, ...]] = dict.fromkeys(SHORT, ()) | dict.fromkeys(
         "test_asyncio.test_subprocess", "test_asyncio.test_events", "test_asyncio.test_buffered_proto",
         "test_ssl", "test_httpservers", "test_httplib", "test_urllib2_localnet", "test_ftplib", "test_smtplib",
         "test_poplib", "test_telnetlib", "test_imaplib", "test_xmlrpc", "test_wsgiref", "test_socketserver",
+        "test_multiprocessing_fork",
     ), ()
 ) | {
     # Virtual machines differ in what their VSOCK device does with itself; on some the test never ends.
