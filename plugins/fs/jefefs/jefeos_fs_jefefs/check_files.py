@@ -104,9 +104,9 @@ class FileTreeCheck:
             return
         if kind == INODE and not rest:
             current.fields = check_fields(ino, value)
+            self.inodes[ino] = Names(current.fields[0], current.fields[3], current.fields[11])
             if ino >= self.next_ino:
                 raise CorruptError("its number was never given out")
-            self.inodes[ino] = Names(current.fields[0], current.fields[3], current.fields[11])
             return
         if current.fields is None:
             raise CorruptError(f"an item of kind {kind}, but no inode")

@@ -82,6 +82,18 @@ def test_damage_gets_past_the_checksums() -> None:
     assert not [text for text in told if "checksum is wrong" in text and "node" in text]
 
 
+def test_numbers_of_inodes_that_were_never_given_out() -> None:
+    """Of the root too: fsck tells, and goes on with the names in it."""
+    contents = bytearray(something_of_everything())
+    place = 8 + 4 + 4 + 8 + 16 + 64 + 8 + 8 + 8  # of `next_ino` in the superblock
+    for start in (0, 4096, len(contents) - 8192, len(contents) - 4096):
+        contents[start + place : start + place + 8] = (1).to_bytes(8, "little")
+    reseal(contents, its_seals())
+    told = FORMAT.check(volume_of(contents), repair=False, clock=None).problems
+    assert any("never given out" in problem.what for problem in told)
+    survive(FORMAT, contents)
+
+
 @pytest.mark.parametrize("part", range(3))
 def test_sealed_damage(part: int) -> None:
     for seed in range(part * CASES // 3, (part + 1) * CASES // 3):
