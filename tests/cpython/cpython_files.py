@@ -57,7 +57,9 @@ MODULES: dict[str, tuple[str, ...]] = dict.fromkeys(SHORT, ()) | dict.fromkeys(
         "test_asyncio.test_subprocess", "test_asyncio.test_events", "test_asyncio.test_buffered_proto",
         "test_ssl", "test_httpservers", "test_httplib", "test_urllib2_localnet", "test_ftplib", "test_smtplib",
         "test_poplib", "test_telnetlib", "test_imaplib", "test_xmlrpc", "test_wsgiref", "test_socketserver",
-        "test_multiprocessing_fork",
+        "test_multiprocessing_fork", "test_asyncio.test_sslproto", "test_asyncio.test_runners",
+        "test_asyncio.test_futures", "test_asyncio.test_locks", "test_asyncio.test_queues",
+        "test_asyncio.test_taskgroups", "test_asyncio.test_timeouts",
     ), ()
 ) | {
     # Virtual machines differ in what their VSOCK device does with itself; on some the test never ends.
