@@ -84,18 +84,18 @@ redis-cli shutdown nosave; wait; start; ready; redis-cli dbsize; redis-cli get a
 """
 
 SOCAT = r"""
-seq 30000 > data
-socat TCP4-LISTEN:7001,bind=127.0.0.1,reuseaddr,fork EXEC:'tr 0-9 a-j' & up 7001
-for i in 1 2 3; do (socat - TCP4:127.0.0.1:7001 < data | cksum) & all="$all $!"; done; wait $all
-socat TCP6-LISTEN:7002,ipv6only=0,reuseaddr,fork TCP4:127.0.0.1:7001 & up 7002
-socat - 'TCP6:[::1]:7002' < data | cksum
-socat UDP4-RECVFROM:7003,fork EXEC:'tr a-z A-Z' &
+seq 30000 > data; s="socat -t 100"  # by itself it waits half a second for the end of an answer
+$s TCP4-LISTEN:7001,bind=127.0.0.1,reuseaddr,fork EXEC:'tr 0-9 a-j' & up 7001
+for i in 1 2 3; do ($s - TCP4:127.0.0.1:7001 < data | cksum) & all="$all $!"; done; wait $all
+$s TCP6-LISTEN:7002,ipv6only=0,reuseaddr,fork TCP4:127.0.0.1:7001 & up 7002
+$s - 'TCP6:[::1]:7002' < data | cksum
+$s UDP4-RECVFROM:7003,fork EXEC:'tr a-z A-Z' &
 until echo hello | socat -t 0.5 - UDP4:127.0.0.1:7003 2>/dev/null | grep .; do :; done
-socat ABSTRACT-LISTEN:here,fork EXEC:cat 2>/dev/null &
-until socat - ABSTRACT-CONNECT:here < data 2>/dev/null > got; do sleep 0.05; done; cksum < got
-socat PTY,link=pty,raw,echo=0 EXEC:'tr a-z A-Z',pty,raw,echo=0 & until [ -e pty ]; do sleep 0.05; done
+$s ABSTRACT-LISTEN:here,fork EXEC:cat 2>/dev/null &
+until $s - ABSTRACT-CONNECT:here < data 2>/dev/null > got; do sleep 0.05; done; cksum < got
+$s PTY,link=pty,raw,echo=0 EXEC:'tr a-z A-Z',pty,raw,echo=0 & until [ -e pty ]; do sleep 0.05; done
 (exec 5<>pty; echo line >&5; read -u 5 x; echo $x)
-socat - TCP4:127.0.0.1:7999 2>&1 | sed 's/.*E //'; kill $(jobs -p); wait 2>/dev/null
+$s - TCP4:127.0.0.1:7999 2>&1 | sed 's/.*E //'; kill $(jobs -p); wait 2>/dev/null
 """
 
 TLS = r"""
