@@ -59,7 +59,7 @@ MODULES: dict[str, tuple[str, ...]] = dict.fromkeys(SHORT, ()) | dict.fromkeys(
         "test_poplib", "test_telnetlib", "test_imaplib", "test_xmlrpc", "test_wsgiref", "test_socketserver",
         "test_multiprocessing_fork", "test_asyncio.test_sslproto", "test_asyncio.test_runners",
         "test_asyncio.test_futures", "test_asyncio.test_locks", "test_asyncio.test_queues",
-        "test_asyncio.test_taskgroups", "test_asyncio.test_timeouts",
+        "test_asyncio.test_taskgroups", "test_asyncio.test_timeouts", "test_asyncio.test_tasks",
     ), ()
 ) | {
     # Virtual machines differ in what their VSOCK device does with itself; on some the test never ends.
