@@ -78,4 +78,4 @@ printf 'hello world' > f; chmod 644 f; uuencode f name; uuencode -m f name; uuen
 #= uudecode
 printf 'hello\0world' > f; uuencode f out | uudecode; cmp f out; uuencode -m f - | uudecode -o /dev/stdout | od -c | head -1; echo junk | uudecode 2>/dev/null; echo $((!!$?))
 #= fuser
-exec 5> held; fuser held 2>/dev/null | wc -w; exec 5>&-; fuser held 2>/dev/null; echo $?
+exec 5> held; fuser held > holders 2>/dev/null; wc -w < holders; exec 5>&-; fuser held 2>/dev/null; echo $?
