@@ -43,16 +43,16 @@ async def on_the_host(call: Callable[..., Any], *arguments: Any) -> Any:
     return await asyncio.get_running_loop().run_in_executor(None, call, *arguments)
 
 
-def free_port(kind: int = socket.SOCK_STREAM) -> int:
-    """A port of 127.0.0.1 that nobody has, and that nobody gets from the host before it is used.
+def free_port(kind: int = socket.SOCK_STREAM, address: str = "127.0.0.1") -> int:
+    """A port of ``address`` that nobody has, and that nobody gets from the host before it is used.
 
     The host hands ports out from 32768; of those below, processes of the tests try others each.
     """
     while True:
         port = _ports.randrange(10_000, 32_000)
-        with socket.socket(socket.AF_INET, kind) as probe:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind) as probe:
             try:
-                probe.bind(("127.0.0.1", port))
+                probe.bind((address, port))
             except OSError:
                 continue
             return port
@@ -65,3 +65,27 @@ def wait_for_port(port: int) -> None:
     while wanted not in Path("/proc/net/tcp").read_text():
         assert time.monotonic() < end, f"nobody listens on port {port}"
         time.sleep(0.02)
+
+
+def ask_to_reverse(system: System, data: bytes, address: tuple[str, int]) -> None:
+    """A service on port 80 of the system turns what it was sent around, for a client of the host at ``address``."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received = await reader.read()  # until the client's half-close
+        writer.write(received[::-1])
+        await writer.drain()
+        writer.close()
+
+    def client() -> bytes:
+        with socket.create_connection(address, 30) as connection:
+            connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
+            return b"".join(iter(lambda: connection.recv(65536), b""))
+
+    async def scenario() -> None:
+        await lease(system)
+        server = await asyncio.start_server(serve, None, 80)
+        assert await on_the_host(client) == data[::-1]
+        server.close()
+
+    in_kernel(system, scenario())

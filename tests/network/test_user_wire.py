@@ -11,7 +11,7 @@ import pytest
 from jefeos.api import System
 from jefeos.errors import ConfigError
 from jefeos_net_user.policy import Policy, is_this_machine
-from network_support import BODY, free_port, in_kernel, lease, on_the_host
+from network_support import BODY, ask_to_reverse, free_port, in_kernel, lease, on_the_host
 
 Boot = Callable[..., System]
 LARGE = bytes(range(251)) * 8_000
@@ -65,25 +65,7 @@ def test_a_forwarded_port_leads_in_and_bytes_go_both_ways(boot: Boot) -> None:
     system = boot(forward=f"{port}:80")
     assert system.kernel.config.net == "user"
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        data = await reader.read()  # until the client's half-close
-        writer.write(data[::-1])
-        await writer.drain()
-        writer.close()
-
-    def client() -> bytes:
-        with socket.create_connection(("127.0.0.1", port), 30) as connection:
-            connection.sendall(LARGE)
-            connection.shutdown(socket.SHUT_WR)
-            return b"".join(iter(lambda: connection.recv(65536), b""))
-
-    async def scenario() -> None:
-        await lease(system)
-        server = await asyncio.start_server(serve, None, 80)
-        assert await on_the_host(client) == LARGE[::-1]
-        server.close()
-
-    in_kernel(system, scenario())
+    ask_to_reverse(system, LARGE, ("127.0.0.1", port))
     assert not [info for info in system.kernel.net.stack.sockets() if info.state == "ESTABLISHED"]
 
 

@@ -16,7 +16,7 @@ from jefeos.errors import Errno
 from jefeos.net.address import SocketAddress, parse_address
 from jefeos_net_user import policy
 from jefeos_net_user.policy import HOST_ALIAS6, NETWORK6, Policy, host_name_servers
-from network_support import in_kernel, lease, on_the_host
+from network_support import ask_to_reverse, free_port, in_kernel, lease
 
 Boot = Callable[..., System]
 ALIAS = socket.inet_ntop(socket.AF_INET6, HOST_ALIAS6)
@@ -112,7 +112,7 @@ def test_the_host_s_loopback(boot: Boot, echo: int, outside: bool, monkeypatch: 
         transport.sendto(b"over UDP")
         assert await asking.answer == b"PDU revo"
         with pytest.raises(ConnectionRefusedError):
-            await asyncio.open_connection(ALIAS, free_port6())
+            await asyncio.open_connection(ALIAS, free_port(address="::1"))
 
     in_kernel(system, scenario())
     assert default_route6(system) == outside
@@ -146,12 +146,6 @@ def test_messages_to_a_port_that_nobody_has_are_refused(boot: Boot, alias: str) 
     in_kernel(system, scenario())
 
 
-def free_port6() -> int:
-    with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
-        probe.bind(("::1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_this_machine_is_closed_unless_it_is_opened(boot: Boot, echo: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(policy, "host_reaches", lambda address: True)
     system = boot(net="user")
@@ -182,26 +176,9 @@ def test_nothing_is_advertised_where_nothing_can_be_reached(
 
 
 def test_a_forward_that_listens_at_an_ipv6_address(boot: Boot, echo: int) -> None:
-    port = free_port6()
+    port = free_port(address="::1")
     system = boot(forward=f"[::1]:{port}:80")
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write((await reader.read())[::-1])
-        writer.close()
-
-    def client() -> bytes:
-        with socket.create_connection(("::1", port), 30) as connection:
-            connection.sendall(LARGE)
-            connection.shutdown(socket.SHUT_WR)
-            return b"".join(iter(lambda: connection.recv(65536), b""))
-
-    async def scenario() -> None:
-        await lease(system)
-        server = await asyncio.start_server(serve, None, 80)
-        assert await on_the_host(client) == LARGE[::-1]
-        server.close()
-
-    in_kernel(system, scenario())
+    ask_to_reverse(system, LARGE, ("::1", port))
 
 
 def test_the_policy_for_ipv6() -> None:

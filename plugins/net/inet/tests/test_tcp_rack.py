@@ -123,8 +123,8 @@ def test_what_the_peer_takes_back_is_sent_again() -> None:
     assert {1001, 2001, 3001} <= seen
 
 
-def test_a_recovery_that_only_reordering_began_is_undone() -> None:
-    """RFC 3522: what is acknowledged answers the first copy."""
+def away_with_stamps() -> tuple[Script, Any]:
+    """A round trip after ten segments of 988 octets with timestamps were sent."""
     script = Script()
     socket = script.connecting()
     script._learn()
@@ -132,8 +132,14 @@ def test_a_recovery_that_only_reordering_began_is_undone() -> None:
     script.receives("S. 0:0(0) ack 1 win 60000 <mss 1000,sackOK,TS val 1 ecr 0>")
     socket.send(bytes(9880))
     script.out.clear()
-    window = socket.get_option("tcp_info")["snd_cwnd"]
     script.passes(ROUND_TRIP_S)
+    return script, socket
+
+
+def test_a_recovery_that_only_reordering_began_is_undone() -> None:
+    """RFC 3522: what is acknowledged answers the first copy."""
+    script, socket = away_with_stamps()
+    window = socket.get_option("tcp_info")["snd_cwnd"]
     script.receives(". 1:1(0) ack 1 win 60000 <TS val 2 ecr 10,sack 989:3953>")
     (again,) = script.sends(". 1:989(988) ack 1")
     assert socket.get_option("tcp_info")["snd_cwnd"] < window and again.stamp is not None
@@ -148,15 +154,8 @@ def test_a_recovery_that_only_reordering_began_is_undone() -> None:
 
 
 def test_a_recovery_from_a_loss_is_not_undone() -> None:
-    script = Script()
-    socket = script.connecting()
-    script._learn()
-    script.passes(ROUND_TRIP_S)
-    script.receives("S. 0:0(0) ack 1 win 60000 <mss 1000,sackOK,TS val 1 ecr 0>")
-    socket.send(bytes(9880))
-    script.out.clear()
+    script, socket = away_with_stamps()
     window = socket.get_option("tcp_info")["snd_cwnd"]
-    script.passes(ROUND_TRIP_S)
     script.receives(". 1:1(0) ack 1 win 60000 <TS val 2 ecr 10,sack 989:9881>")
     script.passes(ROUND_TRIP_S)
     script.receives(". 1:1(0) ack 9881 win 60000 <TS val 3 ecr 20>")
