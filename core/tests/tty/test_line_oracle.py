@@ -26,6 +26,18 @@ import fcntl
 import termios as host_termios
 
 SETTLE_SECONDS = (0.002, 0.02, 0.2, 1)  # a busy host needs longer: a comparison that fails is repeated with more time
+WRITE_SECONDS = 10
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write to a non-blocking side of a pty, whose worker may not have seen a ^Q yet, or holds it to echo."""
+    deadline = time.monotonic() + WRITE_SECONDS
+    while data:
+        try:
+            data = data[os.write(descriptor, data) :]
+        except BlockingIOError:
+            assert time.monotonic() < deadline, "the host's terminal takes no output"
+            time.sleep(0.001)
+
 
 class HostTerminal:
     """The oracle: a pty pair whose slave has the settings under test."""
@@ -54,7 +66,7 @@ class HostTerminal:
 
     def type(self, data: bytes) -> None:
         unread = self.readable()
-        os.write(self.master, data)
+        write_all(self.master, data)
         if unread or self.readable():
             time.sleep(self.settle_seconds)  # polling hurries the host's worker only when there is nothing to read
 
@@ -72,7 +84,7 @@ class HostTerminal:
             return None
 
     def write(self, data: bytes) -> None:
-        os.write(self.slave, data)
+        write_all(self.slave, data)
 
     def readable(self) -> bool:
         return bool(select.select([self.slave], [], [], 0)[0])
