@@ -24,7 +24,7 @@ JEFEOS = [sys.executable, "-m", "jefeos.cli"]
 PROMPT = "ready# "
 TIMEOUT_S = 90
 # Says when it runs in the foreground: a key before that would be the shell's, which edits its line in raw mode.
-# No command of its own (sleep): a ^Z between dash's vfork and the exec stops the child alone, and dash waits, on Linux too.
+# No command of its own (sleep): a ^Z between dash's vfork and the exec stops the child alone, on Linux too.
 LONG = (
     "sh -c 'while read -r pid name state parent group session tty front rest < /proc/$$/stat; do "
     "test $front = $group && is=running || is=waiting; test \"$is\" = \"$was\" || echo $is; was=$is; done'\r"

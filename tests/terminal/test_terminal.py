@@ -19,7 +19,7 @@ from expect import Terminal
 
 BUSYBOX = shutil.which("busybox") or "/bin/busybox"
 # Says when it runs, and when it goes on: a key before that would be the shell's, which edits its line in raw mode.
-# No command of its own (sleep): a ^Z between dash's vfork and the exec stops the child alone, and dash waits, on Linux too.
+# No command of its own (sleep): a ^Z between dash's vfork and the exec stops the child alone, on Linux too.
 LONG_COMMAND = "sh -c 'trap \"echo goes on\" CONT; echo started; while :; do :; done'\r"
 SHELL = ("run", "--root", "/", "--env", "PS1=ready# ", "--env", "HISTFILE=", BUSYBOX, "sh")
 
