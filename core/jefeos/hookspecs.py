@@ -222,7 +222,9 @@ def jefeos_applets() -> dict[str, Applet]:
     """Programs written in Python, by file name: ``async def main(proc, argv) -> int`` with the exit status.
 
     When: once, after the root was mounted. Each becomes a file in ``/bin`` of a system booted without a root.
-    Returns: a dict, possibly empty. Of two applets with one name, the one of the plugin asked first stays.
+    Returns: a dict, possibly empty. ``applet_in("package.module:function")`` (`jefeos.proc.applet`) is an applet whose
+    module is imported when it first runs, so that boots do not wait for it.
+    Of two applets with one name, the one of the plugin asked first stays.
     An error reports the plugin, and its applets are missing.
     """
 

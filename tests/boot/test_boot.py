@@ -55,6 +55,20 @@ def test_the_last_status_at_the_end_of_input(lines: bytes, status: int) -> None:
     assert (done.stdout, done.returncode) == (b"", status)
 
 
+def test_a_boot_imports_no_applet() -> None:
+    script = (
+        "import sys, jefeos\n"
+        "system = jefeos.boot(net='user')\n"
+        "applets = system.kernel.applets\n"
+        "print({applet.place for applet in applets.values() if applet.place.partition(':')[0] in sys.modules})\n"
+        "print({name for name, applet in applets.items() if not callable(applet.load())})\n"
+        "print({'jsh', 'ls', 'ping', 'dhcp', 'nslookup'} - set(applets))\n"
+        "system.shutdown()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=200)
+    assert (done.stdout, done.stderr) == (b"set()\n" * 3, b"")
+
+
 # --- init, mounts, roots ------------------------------------------------------------------------------------------
 
 

@@ -12,12 +12,16 @@ status 1; SIGPIPE and other signals work as for any process.
 
 Signals: the default action applies unless `Proc.ignore` or `Proc.catch` was called. A caught signal interrupts the
 current wait with `Interrupted` and is then in `Proc.caught`.
+
+A plugin names its applets with ``applet_in("package.module:function")``: the module is imported when one of them first
+runs, so that no boot waits for commands that nobody gives.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from jefeos.errors import Errno, KernelError, errno_name
@@ -40,6 +44,32 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 CHUNK_BYTES: Final = 65536
+
+
+class LateApplet:
+    """The applet ``package.module:function``, whose module is imported when it first runs."""
+
+    __slots__ = ("place",)
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+
+    def load(self) -> Applet:
+        """The function itself. Raises KernelError(ENOEXEC) if something that its module needs is not installed."""
+        module, _, name = self.place.partition(":")
+        try:
+            function: Applet = getattr(import_module(module), name)
+        except ImportError as error:
+            raise KernelError(Errno.ENOEXEC, str(error)) from error
+        return function
+
+    async def __call__(self, proc: Proc, argv: list[bytes]) -> int:
+        return await self.load()(proc, argv)
+
+
+def applet_in(place: str) -> Applet:
+    """The applet ``package.module:function``, for the dict that a plugin's ``jefeos_applets`` returns."""
+    return LateApplet(place)
 
 
 def run_applet(applet: Applet, task: Task, argv: list[bytes]) -> Coroutine[Any, Any, int]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from jefeos.api import Completed, System
 from jefeos.errors import Errno, KernelError
+from jefeos.proc.applet import applet_in
 from jefeos.proc.program import HEAD_BYTES, INTERPRETER_DEPTH, _parse_script
 from jefeos.testing.programs import SPINS, exits
 
@@ -162,3 +165,19 @@ def test_an_empty_argv_and_a_long_name(system: System) -> None:
 
     system.kernel.applets["name"] = name
     assert system.run(["/bin/a-program-with-a-long-name"]).stdout == b"a-program-with-1"
+
+
+def test_an_applet_that_is_named_by_its_place_is_imported_when_it_first_runs(
+    system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "late_applet.py").write_text("async def main(proc, argv):\n    return len(argv)\n")
+    (tmp_path / "needy_applet.py").write_text("import no_such_module\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("late", "needy"):
+        system.kernel.applets[name] = applet_in(f"{name}_applet:main")
+        system.write_file(f"/bin/{name}", f"#!jefeos-applet {name}\n".encode(), 0o755)
+    assert "late_applet" not in sys.modules
+    assert system.run(["/bin/late", "word"]).status == 2
+    assert sys.modules.pop("late_applet")
+    done = system.run(["/bin/needy"])
+    assert (done.status, done.stderr) == (1, b"/bin/needy: No module named 'no_such_module'\n")

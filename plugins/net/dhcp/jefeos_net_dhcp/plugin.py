@@ -45,6 +45,6 @@ def jefeos_shutdown(kernel: Kernel) -> None:
 
 @hookimpl
 def jefeos_applets() -> dict[str, Applet]:
-    from jefeos_net_dhcp.applet import dhcp
+    from jefeos.proc.applet import applet_in
 
-    return {"dhcp": dhcp}
+    return {"dhcp": applet_in("jefeos_net_dhcp.applet:dhcp")}

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from jefeos.hookspecs import Applet
     from jefeos.kernel import Kernel
     from jefeos.net.services import Resolver
-    from jefeos.proc.applet import Proc
 
 JEFEOS_API = 1
 
@@ -24,10 +23,6 @@ def jefeos_resolver(kernel: Kernel) -> Resolver:
 
 @hookimpl
 def jefeos_applets() -> dict[str, Applet]:
-    return {"nslookup": _nslookup}
+    from jefeos.proc.applet import applet_in
 
-
-async def _nslookup(proc: Proc, argv: list[bytes]) -> int:
-    from jefeos_net_dns.applet import nslookup  # dnspython takes a while to import
-
-    return await nslookup(proc, argv)
+    return {"nslookup": applet_in("jefeos_net_dns.applet:nslookup")}

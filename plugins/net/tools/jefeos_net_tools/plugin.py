@@ -11,14 +11,16 @@ if TYPE_CHECKING:
 
 JEFEOS_API = 1
 
+APPLETS = {
+    "interfaces": ("arp", "ifconfig", "ip", "route"),
+    "netstat": ("netstat",),
+    "ping": ("ping",),
+    "wget": ("wget",),
+}
+
 
 @hookimpl
 def jefeos_applets() -> dict[str, Applet]:
-    from jefeos_net_tools.interfaces import arp, ifconfig, ip, route
-    from jefeos_net_tools.netstat import netstat
-    from jefeos_net_tools.ping import ping
-    from jefeos_net_tools.wget import wget
+    from jefeos.proc.applet import applet_in
 
-    return {
-        "arp": arp, "ifconfig": ifconfig, "ip": ip, "netstat": netstat, "ping": ping, "route": route, "wget": wget,
-    }  # fmt: skip
+    return {name: applet_in(f"jefeos_net_tools.{module}:{name}") for module, names in APPLETS.items() for name in names}

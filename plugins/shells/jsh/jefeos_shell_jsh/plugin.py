@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from attrs import frozen
 from jefeos.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from jefeos.hookspecs import Applet
-    from jefeos.proc.applet import Proc
 
 JEFEOS_API = 1
 
@@ -27,23 +24,12 @@ APPLETS = {
 }  # fmt: skip
 
 
-@frozen
-class LazyApplet:
-    """An applet whose module is imported when it first runs, so that booting does not wait for it."""
-
-    module: str
-    function: str
-
-    async def __call__(self, proc: Proc, argv: list[bytes]) -> int:
-        applet: Any = getattr(import_module(f"jefeos_shell_jsh.{self.module}"), self.function)
-        status: int = await applet(proc, argv)
-        return status
-
-
 @hookimpl
 def jefeos_applets() -> dict[str, Applet]:
+    from jefeos.proc.applet import applet_in
+
     return {
-        name: LazyApplet(module, function or name)
+        name: applet_in(f"jefeos_shell_jsh.{module}:{function or name}")
         for module, names in APPLETS.items()
         for name, function in names.items()
     }
