@@ -3,8 +3,8 @@
 * ``@pytest.mark.long`` tests run only with ``--long`` (``make test-long``).
 * ``@pytest.mark.peer`` tests skip where their peer is missing; with ``JEFEOS_REQUIRE_PEERS=1`` that skip is a
   failure, so that a machine which provides the peers cannot lose them unnoticed.
-* A test marked ``realtime``, by hand or by its place in `REALTIME`, that fails gets a second try, which the summary
-  shows as RERUN with what went wrong. Any other test that fails once has failed.
+* A test with something of the host at its other end (marked ``peer`` or ``realtime``, or in `REALTIME`) that fails
+  gets a second try, which the summary shows as RERUN with what went wrong. Any other test that fails once has failed.
 * A test that is over its time limit and does not hear it (pytest-timeout raises an exception, which an event loop
   takes for a callback's and logs) ends its worker; the run goes on with a new one.
 * Fixtures ``host_program`` and ``test_data`` find peers and shared files, or skip with the reason.
@@ -27,9 +27,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent
 ALPINE_ROOT = "alpine-minirootfs-3.20.3-x86_64.tar.gz"
-#: Where tests need a peer in real time: the host's kernel or programs over a wire that loses frames, QEMU, somebody at
-#: a terminal, jobs of the host whose order its scheduler decides. Nothing that could be made to repeat belongs here.
+#: Where tests need something of the host in real time: its kernel, or programs over a wire that loses frames, QEMU,
+#: somebody at a terminal, jobs whose order its scheduler decides. Nothing that could be made to repeat belongs here.
 REALTIME = (
+    "core/tests/tty/test_line_oracle.py",
     "plugins/machines/qemu/tests",
     "plugins/net/tap/tests",
     "plugins/shells/jsh/tests/test_interactive.py",
@@ -75,7 +76,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if is_in_realtime(item.path):
             item.add_marker("realtime")
-        if item.get_closest_marker("realtime") and config.pluginmanager.hasplugin("rerunfailures"):
+        beside_host = item.get_closest_marker("realtime") or item.get_closest_marker("peer")
+        if beside_host and config.pluginmanager.hasplugin("rerunfailures"):
             item.add_marker(pytest.mark.flaky(reruns=1, rerun_except=[r"Timeout \(>"]))
     if config.getoption("--long"):
         return
