@@ -30,7 +30,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="chroot on the host needs root"),
 ]
 
-JEFEOS = [sys.executable, "-m", "jefeos.cli"]
+JEFEOS = [sys.executable, "-m", "jefeos"]
 NOTE = "/tmp/note"
 #: Keys, and what is new on the screen after them.
 EDITING = [

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from jefeos.testing.programs import exits, kills_itself
 
-JEFEOS = [sys.executable, "-m", "jefeos.cli"]
+JEFEOS = [sys.executable, "-m", "jefeos"]
 
 
 def jefeos(*arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:

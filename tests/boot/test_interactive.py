@@ -20,7 +20,7 @@ import pexpect
 
 pytestmark = pytest.mark.peer
 
-JEFEOS = [sys.executable, "-m", "jefeos.cli"]
+JEFEOS = [sys.executable, "-m", "jefeos"]
 PROMPT = "ready# "
 TIMEOUT_S = 90
 # Says when it runs in the foreground: a key before that would be the shell's, which edits its line in raw mode.

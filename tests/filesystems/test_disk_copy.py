@@ -227,7 +227,7 @@ def test_nobody_reads_what_is_listed(tmp_path: Path, source: Path) -> None:
         reader, writer = os.pipe()
         os.close(reader)
         done = subprocess.run(
-            [sys.executable, "-m", "jefeos.cli", "disk", *command], stdout=writer, stderr=subprocess.PIPE, check=False
+            [sys.executable, "-m", "jefeos", "disk", *command], stdout=writer, stderr=subprocess.PIPE, check=False
         )
         os.close(writer)
         assert (done.returncode, done.stderr) == (141, b""), command

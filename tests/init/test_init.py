@@ -35,7 +35,7 @@ def test_journey(roots: dict[str, str], name: str) -> None:
 
 def jefeos(*arguments: str, script: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "jefeos.cli", *arguments],
+        [sys.executable, "-m", "jefeos", *arguments],
         input=script,
         capture_output=True,
         text=True,

@@ -37,7 +37,7 @@ def test_two_systems_on_a_lan(boot: Boot, tmp_path: Path, faults: list[str]) -> 
 
     async def scenario() -> tuple[bytes, bytes]:
         server = await asyncio.start_server(answer, "10.1.0.1", 80)
-        command = [sys.executable, "-m", "jefeos.cli", "boot", "--net", f"lan:{tmp_path}/lan", *faults]
+        command = [sys.executable, "-m", "jefeos", "boot", "--net", f"lan:{tmp_path}/lan", *faults]
         other = await asyncio.get_running_loop().run_in_executor(
             None, lambda: subprocess.run(command, input=SCRIPT.encode(), capture_output=True, timeout=200, check=False)
         )

@@ -102,7 +102,7 @@ def test_points_of_memory_files_descriptors(jefeos_boot: Callable[..., System]) 
 
 def test_faults_on_the_command_line() -> None:
     def run(*options: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "jefeos.cli", "run", "--root", "/", *options, "/bin/cat", "/etc/hostname"]
+        command = [sys.executable, "-m", "jefeos", "run", "--root", "/", *options, "/bin/cat", "/etc/hostname"]
         return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
 
     done = run("--trace", "--inject", "fstat,newfstatat:error=EOVERFLOW:when=3+")

@@ -18,7 +18,7 @@ PATIENCE_S = 90.0
 
 
 class Terminal:
-    """A host terminal with ``python -m jefeos.cli`` in front of it."""
+    """A host terminal with ``python -m jefeos`` in front of it."""
 
     def __init__(self, *arguments: str, stdout: Any = None, patience_s: float | None = None) -> None:
         self.patience_s = patience_s if patience_s is not None else PATIENCE_S
@@ -28,7 +28,7 @@ class Terminal:
         self.screen = b""
         self._seen = 0
         self.child = subprocess.Popen(
-            [sys.executable, "-m", "jefeos.cli", *arguments],
+            [sys.executable, "-m", "jefeos", *arguments],
             stdin=self.slave,
             stdout=stdout if stdout is not None else self.slave,
             stderr=self.slave,

@@ -1,9 +1,5 @@
-"""``python -m jefeos.cli`` is the `jefeos` command, where the script is not on the PATH."""
+"""``python -m jefeos.cli`` is the same as ``python -m jefeos``."""
 
 from __future__ import annotations
 
-import sys
-
-from jefeos.cli import main
-
-sys.exit(main())
+import jefeos.__main__  # noqa: F401 - importing it runs the command

@@ -142,7 +142,7 @@ class Bench:
     def command(self) -> list[str]:
         """The words that start the `jefeos` command of this Python."""
         script = Path(sys.executable).parent / "jefeos"
-        return [str(script)] if script.exists() else [sys.executable, "-m", "jefeos.cli"]
+        return [str(script)] if script.exists() else [sys.executable, "-m", "jefeos"]
 
     def whole(self, *words: str | None, stdin: bytes = b"", scale: float = 1.0) -> Runner | None:
         """A runner that times a whole process from outside, in seconds times ``scale``."""

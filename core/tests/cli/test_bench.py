@@ -105,7 +105,7 @@ def test_a_missing_suite_is_a_usage_error(tmp_path: Path) -> None:
 
 
 def test_command_prints_a_plain_table_when_piped_and_json(suite: Path) -> None:
-    command = [sys.executable, "-m", "jefeos.cli", "bench", "--folder", str(suite), "--rounds", "1"]
+    command = [sys.executable, "-m", "jefeos", "bench", "--folder", str(suite), "--rounds", "1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert done.returncode == 1
     header, quick, failing, _ = done.stdout.splitlines()
@@ -120,6 +120,6 @@ def test_command_prints_a_plain_table_when_piped_and_json(suite: Path) -> None:
 
 
 def test_command_lists(suite: Path) -> None:
-    command = [sys.executable, "-m", "jefeos.cli", "bench", "--folder", str(suite), "--list"]
+    command = [sys.executable, "-m", "jefeos", "bench", "--folder", str(suite), "--list"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert done.stdout.splitlines()[1].split() == ["quick", "60", "s"]

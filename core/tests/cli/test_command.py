@@ -16,7 +16,7 @@ HEAVY = ("asyncio", "unicorn", "rich", "attr", "pluggy", "jefeos.kernel", "impor
 
 def jefeos(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "jefeos.cli", *arguments],
+        [sys.executable, "-m", "jefeos", *arguments],
         capture_output=True,
         text=True,
         timeout=60,
@@ -64,6 +64,13 @@ def test_help_is_on_standard_output(arguments: list[str]) -> None:
     assert done.returncode == 0
     assert done.stderr == ""
     assert done.stdout.startswith("Usage: jefeos" if "--version" not in arguments else "jefeos 0.")
+
+
+@pytest.mark.parametrize("module", ["jefeos", "jefeos.cli"])
+def test_the_package_runs_as_the_command(module: str) -> None:
+    command = [sys.executable, "-m", module, "plugins", "show", "none"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr.partition(":")[0]) == (2, "", "jefeos")
 
 
 def test_help_loads_nothing_heavy() -> None:

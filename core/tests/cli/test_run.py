@@ -14,7 +14,7 @@ import pexpect
 import pytest
 from jefeos.testing.programs import MOV_EDI, call, elf, exits, kills_itself
 
-JEFEOS = [sys.executable, "-m", "jefeos.cli"]
+JEFEOS = [sys.executable, "-m", "jefeos"]
 SYS_WRITE = 1
 #: push '!'; mov rsi, rsp; mov edx, 1; write(1, …); jmp .
 SAYS_IT_SPINS = elf(
