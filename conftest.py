@@ -30,7 +30,6 @@ ALPINE_ROOT = "alpine-minirootfs-3.20.3-x86_64.tar.gz"
 #: Where tests need something of the host in real time: its kernel, or programs over a wire that loses frames, QEMU,
 #: somebody at a terminal, jobs whose order its scheduler decides. Nothing that could be made to repeat belongs here.
 REALTIME = (
-    "core/tests/tty/test_line_oracle.py",
     "plugins/machines/qemu/tests",
     "plugins/net/tap/tests",
     "plugins/shells/jsh/tests/test_interactive.py",

@@ -1,4 +1,4 @@
-"""What conftest.py adds to a run: a second try in real time, shown, and an end of what hears no time limit."""
+"""What conftest.py adds to a run: a second try beside the host, shown, and an end of what hears no time limit."""
 
 from __future__ import annotations
 
@@ -14,13 +14,18 @@ UNLUCKY = """
 from pathlib import Path
 
 def test_unlucky(request):
-    mark = Path(__file__).with_name(request.config.workerinput["testrunuid"])
+    mark = Path(__file__).with_suffix("." + request.config.workerinput["testrunuid"])
     tried = mark.exists()
     mark.touch()
     assert tried, "no luck"
 
 def test_defect():
     assert 1 > 2
+"""
+WITH_PEER = """
+import pytest
+
+pytestmark = pytest.mark.peer
 """
 DEAF = """
 import asyncio, pytest
@@ -45,9 +50,15 @@ def test_next():
 def run(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """What a run with two workers says of these tests, in a place that is in real time and in another."""
     folder = tmp_path_factory.mktemp("house")
-    for place, tests in (("tests/network", UNLUCKY + DEAF), ("core/tests", UNLUCKY)):
-        (folder / place).mkdir(parents=True)
-        (folder / place / "test_x.py").write_text(tests)
+    files = (
+        ("tests/network/test_x", UNLUCKY + DEAF),
+        ("core/tests/test_x", UNLUCKY),
+        ("core/tests/test_peer", WITH_PEER + UNLUCKY),
+    )
+    for name, tests in files:
+        path = folder / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(tests)
     (folder / "conftest.py").write_text((repository / "conftest.py").read_text() + "\nGRACE_S = 1\n")
     (folder / "pyproject.toml").write_text((repository / "pyproject.toml").read_text())
     command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "worksteal", "-p", "no:cacheprovider"]
@@ -63,12 +74,18 @@ def test_bad_luck_in_real_time_is_shown_and_a_defect_fails(run: str) -> None:
 
 def test_elsewhere_a_failure_is_a_failure(run: str) -> None:
     assert "FAILED core/tests/test_x.py::test_unlucky" in run, run
-    assert "RERUN core" not in run
+    assert "RERUN core/tests/test_x" not in run
+
+
+def test_a_peer_of_the_host_gets_a_second_try(run: str) -> None:
+    assert "RERUN core/tests/test_peer.py::test_unlucky" in run, run
+    assert "PASSED core/tests/test_peer.py::test_unlucky" in run
+    assert "FAILED core/tests/test_peer.py::test_defect" in run
 
 
 def test_what_hears_no_time_limit_ends_and_the_next_test_runs(run: str) -> None:
     assert "crashed while running 'tests/network/test_x.py::test_deaf'" in run, run
-    assert "4 failed, 2 passed, 2 rerun" in run
+    assert "5 failed, 3 passed, 4 rerun" in run
 
 
 def test_places_in_real_time_exist_and_none_is_in_core(repository: Path) -> None:

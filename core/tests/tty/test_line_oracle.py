@@ -25,6 +25,8 @@ if sys.platform != "linux":
 import fcntl
 import termios as host_termios
 
+pytestmark = pytest.mark.realtime
+
 SETTLE_SECONDS = (0.002, 0.02, 0.2, 1)  # a busy host needs longer: a comparison that fails is repeated with more time
 WRITE_SECONDS = 10
 
