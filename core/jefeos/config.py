@@ -44,8 +44,8 @@ DEFAULT_MAX_PROCESSES = 4096
 #: Linux's PID_MAX_LIMIT on 64-bit machines.
 MAXIMUM_PROCESSES = 4 * MIB
 
-_SIZE = re.compile(r"(\d+)\s*([KMG]?)(?:I?B)?", re.IGNORECASE)
-_UNITS = {"": 1, "K": KIB, "M": MIB, "G": GIB}
+_SIZE = re.compile(r"(\d+)\s*([KMGT]?)(?:I?B)?", re.IGNORECASE)
+_UNITS = {"": 1, "K": KIB, "M": MIB, "G": GIB, "T": 1024 * GIB}
 _HOSTNAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,62}[A-Za-z0-9])?")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off", ""})
@@ -214,7 +214,7 @@ def variable(option: str) -> str:
 
 
 def parse_size(value: Any) -> int:
-    """Bytes from ``268435456``, ``"256M"``, ``"1GiB"``; K, M and G are powers of 1024."""
+    """Bytes from ``268435456``, ``"256M"``, ``"1GiB"``; K, M, G and T are powers of 1024."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     match = _SIZE.fullmatch(str(value).strip())

@@ -142,6 +142,33 @@ def test_devices_and_pipes_of_the_host_are_written_to_and_not_replaced(tmp_path:
             os.close(number)
 
 
+def test_devices_and_pipes_of_the_host_are_read(
+    tmp_path: Path, image: str, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    data = os.urandom(300_000)
+    command = [sys.executable, "-m", "jefeos.cli", "disk", "cp", "/dev/stdin", "/dev/null", f"{image}:/"]
+    assert subprocess.run(command, input=data, check=False).returncode == 0
+    assert main(["disk", "cat", image, "stdin", "null"]) == 0
+    assert capfdbinary.readouterr().out == data
+    assert main(["disk", "cp", "/dev/zero", f"{image}:/zeros"]) == 1, "there is no end of it"
+    assert capfdbinary.readouterr().err.endswith(b":/zeros: No space left on device\n")
+    assert main(["disk", "cp", "-r", "/dev/null", f"{image}:/left out"]) == 1
+    assert main(["disk", "ls", image]) == 0
+    assert capfdbinary.readouterr().out.split() == [b"null", b"stdin"]
+    assert main(["disk", "fsck", image]) == 0
+
+
+def test_an_interruption_ends_the_wait_for_a_pipe(tmp_path: Path, image: str) -> None:
+    os.mkfifo(tmp_path / "pipe")  # nobody writes to it
+    command = [sys.executable, "-m", "jefeos.cli", "disk", "cp", f"{tmp_path}/pipe", f"{image}:/file"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as copying:
+        writer = os.open(tmp_path / "pipe", os.O_WRONLY)  # once the command has opened it, too
+        copying.send_signal(signal.SIGINT)
+        assert copying.wait(60) == 130
+        os.close(writer)
+    assert main(["disk", "fsck", image]) == 0
+
+
 def test_a_file_behind_a_link_is_replaced_and_the_link_stays(tmp_path: Path) -> None:
     image = make_disk(f"{tmp_path}/image", "jefefs")
     (tmp_path / "old").mkdir()

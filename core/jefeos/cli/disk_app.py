@@ -105,6 +105,7 @@ def cp(
 
     Times, permissions, extended attributes, holes and hard links are kept, owners are not; one line says what the
     target cannot hold. A file gets its name when it is whole: nothing half-written is left if something fails.
+    Pipes and devices of the host are poured from and into (/dev/stdin, /dev/stdout).
     """
     from jefeos.cli.disk_copy import copy_command
     from jefeos.errors import UsageError

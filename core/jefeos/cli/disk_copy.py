@@ -2,8 +2,10 @@
 
 What was there before is replaced or left as it was, never half of both (`jefeos.cli.disk_sides`). Kept are contents,
 names, times, permissions, holes, extended attributes, and which names are hard links of one file; what the target
-cannot hold is told in one line at the end. Symbolic links are copied as links, inside of directories; special files
-are left out with a line; owners are not copied. ^C is heeded between two pieces: what was copied until then is whole.
+cannot hold is told in one line at the end. Symbolic links are copied as links, inside of directories. Devices and pipes
+of the host are poured from and into, /dev/stdin among them; with ``recursive`` they are left out with a line, as
+special files of volumes always are. Owners are not copied. ^C is heeded between two pieces: what was copied until then
+is whole.
 """
 
 from __future__ import annotations
@@ -112,6 +114,8 @@ class _Copier:
                 self._link(side, path, to, entry)
             elif modes.S_ISREG(entry.mode):
                 self._file(side, path, to, entry)
+            elif top and side is self.host and not self.recursive:
+                self._file(side, path, to, self.host.new_file())
             else:
                 self.fail(f"{side.show(path)} is a special file and left out")
         except KernelError as error:

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import errno as host_errno
 import os
+import select
 import stat as modes
 import tempfile
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from io import RawIOBase
@@ -24,6 +26,7 @@ from jefeos.errors import Errno, KernelError
 from jefeos.vfs.flags import O_CREAT, O_EXCL, O_RDONLY, O_WRONLY
 
 PIECE_BYTES: Final = 1 << 22
+WAIT_S: Final = 0.2
 PERMISSIONS: Final = 0o777
 COARSE_NS: Final = 2 * 10**9
 """Times of files are this exact on the coarsest filesystem that there is (FAT)."""
@@ -126,8 +129,18 @@ class HostSide(Side):
     def names(self, path: bytes) -> list[bytes]:
         return sorted(os.listdir(path))
 
+    def new_file(self) -> Entry:
+        """What a file is like that gets what a device or a pipe has to give."""
+        mask = os.umask(0o077)
+        os.umask(mask)
+        now = time.time_ns()
+        return Entry(modes.S_IFREG | 0o666 & ~mask, 0, now, now)
+
     def read(self, path: bytes) -> Pieces:
-        with open(path, "rb", buffering=0) as file:
+        with open(path, "rb", buffering=0, opener=_without_waiting) as file:
+            if not modes.S_ISREG(os.fstat(file.fileno()).st_mode):
+                yield from _poured(file)
+                return
             position = 0
             while True:
                 try:
@@ -373,6 +386,26 @@ def solid(pieces: Pieces, size: int) -> Iterator[bytes]:
         yield piece
         position = offset + len(piece)
     yield from _zeros(size - position)
+
+
+def _without_waiting(path: bytes, flags: int) -> int:
+    """Open a pipe that nobody has opened to write yet."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _poured(file: RawIOBase) -> Pieces:
+    """What comes out of a device or a pipe; an empty piece now and then while nothing comes, so that a ^C is heeded."""
+    position = 0
+    while True:
+        if os.name == "posix" and not select.select([file], [], [], WAIT_S)[0]:
+            yield position, b""
+            continue
+        piece = file.read(PIECE_BYTES)
+        if piece:
+            yield position, piece
+            position += len(piece)
+        elif piece is not None:  # that would be: not yet
+            return
 
 
 def _zeros(count: int) -> Iterator[bytes]:

@@ -12,7 +12,10 @@ from jefeos.errors import ConfigError
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("64M", 64 * MIB), ("64MiB", 64 * MIB), ("1g", 1024 * MIB), ("8192 K", 8 * MIB), (12345, 12345), ("99", 99)],
+    [
+        ("64M", 64 * MIB), ("64MiB", 64 * MIB), ("1g", 1024 * MIB), ("8192 K", 8 * MIB), ("2T", 1 << 41),
+        (12345, 12345), ("99", 99),
+    ],
 )
 def test_sizes(text: object, size: int) -> None:
     assert parse_size(text) == size
