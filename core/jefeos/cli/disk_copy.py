@@ -74,7 +74,7 @@ def nothing_to_heed() -> None:
 @define
 class _Copier:
     target: Side
-    host: Side
+    host: HostSide
     recursive: bool
     told: Callable[[int, int], None]
     heed_interrupts: Callable[[], None]

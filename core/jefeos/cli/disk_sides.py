@@ -16,7 +16,7 @@ import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from io import RawIOBase
+from io import FileIO, RawIOBase
 from typing import Final, TypeAlias
 
 from attrs import define, frozen
@@ -137,7 +137,8 @@ class HostSide(Side):
         return Entry(modes.S_IFREG | 0o666 & ~mask, 0, now, now)
 
     def read(self, path: bytes) -> Pieces:
-        with open(path, "rb", buffering=0, opener=_without_waiting) as file:
+        nobody_may_write_yet = getattr(os, "O_NONBLOCK", 0)
+        with FileIO(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | nobody_may_write_yet)) as file:
             if not modes.S_ISREG(os.fstat(file.fileno()).st_mode):
                 yield from _poured(file)
                 return
@@ -386,11 +387,6 @@ def solid(pieces: Pieces, size: int) -> Iterator[bytes]:
         yield piece
         position = offset + len(piece)
     yield from _zeros(size - position)
-
-
-def _without_waiting(path: bytes, flags: int) -> int:
-    """Open a pipe that nobody has opened to write yet."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _poured(file: RawIOBase) -> Pieces:
