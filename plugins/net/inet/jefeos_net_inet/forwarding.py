@@ -1,6 +1,8 @@
-"""What a router does with packets for others (RFC 1812, section 5.2; RFC 8200, section 3), the same for both families.
+"""Where packets go that have come, the same for both families: to their protocol, or on to others.
 
-    may it? --> hop limit --> way --> as it is | cut by software, if it came as one large segment | too long for the way
+    for us      raw sockets, and the handler of the protocol; nobody: an error
+    for others  what a router does (RFC 1812, section 5.2; RFC 8200, section 3):
+                may it? --> hop limit --> way --> as it is | cut by software, if it came as one large segment | too long
 
 The families say what their headers, counters and errors are.
 """
@@ -21,6 +23,7 @@ from jefeos_net_inet.paths import Paths
 if TYPE_CHECKING:
     from jefeos_net_inet.icmp4 import Icmp4
     from jefeos_net_inet.icmp6 import Icmp6
+    from jefeos_net_inet.stack import InetStack
 
 
 class Forwarding(Paths):
@@ -35,6 +38,11 @@ class Forwarding(Paths):
     """Code of Destination Unreachable for a next station that does not answer."""
     forwarded: str
     """Counter."""
+
+    def __init__(self, stack: InetStack) -> None:
+        super().__init__(stack)
+        self.protocols: dict[int, Callable[[Packet], None]] = {}
+        """Handlers of what is for us, by number."""
 
     @property
     @abstractmethod
@@ -56,6 +64,23 @@ class Forwarding(Paths):
     @abstractmethod
     def too_long(self, packet: Packet, header: Any, path: Path) -> None:
         """It does not fit into the next link: an error, or fragments."""
+
+    @abstractmethod
+    def refuse(self, packet: Packet) -> None:
+        """Nobody speaks its protocol: an error."""
+
+    def deliver(self, packet: Packet) -> None:
+        """A whole packet for us. HOT."""
+        taken = self._stack.raw_sockets and self._stack.raw_receive(packet)
+        handler = self.protocols.get(packet.protocol)
+        if handler is not None:
+            self.count["InDelivers"] += 1
+            handler(packet)
+        elif taken:
+            self.count["InDelivers"] += 1
+        else:
+            self.count["InUnknownProtos"] += 1
+            self.refuse(packet)
 
     def forward(self, packet: Packet, header: Any) -> None:
         """Hand a foreign packet on."""

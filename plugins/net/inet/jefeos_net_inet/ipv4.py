@@ -9,7 +9,6 @@ Malformed and martian packets are dropped and counted under the names of RFC 429
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from jefeos.errors import CorruptError, Errno, KernelError
@@ -50,7 +49,6 @@ class Ipv4(Forwarding):
         super().__init__(stack)
         settings = stack.settings
         self.cache = stack.arp.cache
-        self.protocols: dict[int, Callable[[Packet], None]] = {}
         self.count = stack.counted["Ip"]
         self.reassembler = Reassembler(
             stack.timers,
@@ -284,18 +282,8 @@ class Ipv4(Forwarding):
         packet.checksum_good = packet.checksum_good and packet.interface.is_loopback
         return True
 
-    def deliver(self, packet: Packet) -> None:
-        """A whole packet for us. HOT."""
-        taken = self._stack.raw_sockets and self._stack.raw_receive(packet)
-        handler = self.protocols.get(packet.protocol)
-        if handler is not None:
-            self.count["InDelivers"] += 1
-            handler(packet)
-        elif taken:
-            self.count["InDelivers"] += 1
-        else:
-            self.count["InUnknownProtos"] += 1
-            self._stack.icmp4.unreachable(packet, Unreachable.PROTOCOL)
+    def refuse(self, packet: Packet) -> None:
+        self._stack.icmp4.unreachable(packet, Unreachable.PROTOCOL)
 
     # --- forwarding ------------------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ checked, never made, apart from Fragment and, for MLD, Hop-by-Hop Options.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from jefeos.errors import CorruptError, Errno, KernelError
@@ -70,7 +69,6 @@ class Ipv6(Forwarding):
         super().__init__(stack)
         settings = stack.settings
         self.cache = cache
-        self.protocols: dict[int, Callable[[Packet], None]] = {}
         self.count = stack.counted["Ip6"]
         self.reassembler = Reassembler(
             stack.timers,
@@ -317,18 +315,8 @@ class Ipv6(Forwarding):
         packet.checksum_good = packet.checksum_good and packet.interface.is_loopback
         return chain.protocol in self.protocols or self._unwrap(packet, chain.protocol, again=True)
 
-    def deliver(self, packet: Packet) -> None:
-        """A whole packet for us. HOT."""
-        taken = self._stack.raw_sockets and self._stack.raw_receive(packet)
-        handler = self.protocols.get(packet.protocol)
-        if handler is not None:
-            self.count["InDelivers"] += 1
-            handler(packet)
-        elif taken:
-            self.count["InDelivers"] += 1
-        else:
-            self.count["InUnknownProtos"] += 1
-            self._stack.icmp6.parameter_problem(packet, 1, 6)
+    def refuse(self, packet: Packet) -> None:
+        self._stack.icmp6.parameter_problem(packet, 1, 6)
 
     # --- forwarding ------------------------------------------------------------------------------------------
 
