@@ -1,4 +1,5 @@
-"""What UDP, raw and ping sockets share: addresses, the receive and error queues, options, and the way out.
+"""What UDP, raw and ping sockets share: addresses, the receive and error queues, and the way out (options:
+message_options.py).
 
 Addresses here are as they are on the wire: an AF_INET6 socket that speaks IPv4 by mapped addresses (RFC 4291, 2.5.5.2)
 holds 4 bytes inside and shows 16 outside. ``bound`` empty means any address (of both families, for dual stack).
@@ -16,19 +17,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jefeos.errors import Errno, KernelError
 from jefeos.net.address import AF_INET, AF_INET6, ANY4, ANY6, MAPPED_PREFIX, Address, SocketAddress
-from jefeos.net.socket import Data, Datagram, DatagramSocket, PacketFilter, Readiness, SocketError
+from jefeos.net.socket import Data, Datagram, Readiness, SocketError
 
 from jefeos_net_inet.addresses import Kind, is_link_local, is_multicast
 from jefeos_net_inet.filtering import filtered
+from jefeos_net_inet.message_options import MessageOptions
 from jefeos_net_inet.options import (
     DISCOVER_DO,
     DISCOVER_WANT,
-    LEAST_RECEIVE_BYTES,
-    LEAST_SEND_BYTES,
-    MOST_BUFFER_BYTES,
     Membership,
-    Options,
-    Range,
 )
 from jefeos_net_inet.settings import number
 
@@ -45,49 +42,29 @@ def nothing() -> None:
     """Nobody wants to know."""
 
 
-class MessageSocket(DatagramSocket):
+class MessageSocket(MessageOptions):
     """See the module's text."""
 
     kind: str
-    extra_options: dict[str, Range] = {}
-    default_options: dict[str, int] = {}
     shows_header = False
     """Whether messages are received with their IP header."""
     header_bytes = 0
     """Of the protocol's header, where that is not received."""
 
     def __init__(self, stack: InetStack, family: int, protocol: int) -> None:
-        if family not in (AF_INET, AF_INET6):
-            raise KernelError(Errno.EAFNOSUPPORT)
-        self._stack = stack
-        self.family = family
+        super().__init__(stack, family)
         self.protocol = protocol
         self.pending_error = 0
         self.changed: Callable[[], None] = nothing
         self.owner: Any = None
-        self.bound: Address = b""
-        self.port = 0
         self.scope = 0
-        self.peer: SocketAddress | None = None
-        """In wire form."""
-        self.device = 0
-        self.memberships: list[Membership] = []
         self.is_closed = False
-        settings = stack.settings
-        self.options = Options(family, self.extra_options, {
-            "ipv6_v6only": number(settings, "net.ipv6.bindv6only"), **self.default_options
-        })
-        self._receive_limit = number(settings, "net.core.rmem_default")
-        self._send_limit = number(settings, "net.core.wmem_default")
         self._queue: deque[Datagram] = deque()
         self._queued_bytes = 0
         self._errors: deque[SocketError] = deque()
         self.reading_shut = self.writing_shut = False
         self._blocked = False
-        self._source: Address = b""
-        """The address that `connect` chose."""
         self.dropped = 0
-        self.filter: PacketFilter | None = None
 
     # --- addresses -------------------------------------------------------------------------------------------
 
@@ -425,76 +402,3 @@ class MessageSocket(DatagramSocket):
     @abstractmethod
     def _release(self) -> None:
         """Leave the tables of the protocol."""
-
-    def set_option(self, name: str, value: Any) -> None:
-        if name in ("ip_add_membership", "ip_drop_membership", "ipv6_add_membership", "ipv6_drop_membership"):
-            self._set_membership(name, value)
-        elif name == "so_bindtodevice":
-            self.device = self._stack.interface(value).index if value else 0
-            self.options.values[name] = self._stack.interface(self.device).name if value else ""
-        elif name == "so_rcvbuf":
-            self._receive_limit = min(max(value, LEAST_RECEIVE_BYTES), MOST_BUFFER_BYTES)
-        elif name == "so_sndbuf":
-            self._send_limit = min(max(value, LEAST_SEND_BYTES), MOST_BUFFER_BYTES)
-        elif name == "so_attach_filter":
-            self.filter = value
-        elif name == "ip_multicast_if":
-            self._set_multicast_interface(*value)
-        elif name == "ipv6_multicast_if" and self.family == AF_INET6 and value:
-            self.options.set(name, self._stack.interface(value).index)
-        elif name == "ipv6_v6only" and (self.port or self.bound):
-            raise KernelError(Errno.EINVAL)
-        else:
-            self.options.set(name, value)
-
-    def _set_multicast_interface(self, address: Address, index: int) -> None:
-        if index:
-            self._stack.interface(index)
-        elif any(address):
-            owner = self._stack.addresses.owner(address)
-            if owner is None:
-                raise KernelError(Errno.EADDRNOTAVAIL)
-            index = owner.index
-        self.options.values["ip_multicast_if"] = (address if any(address) else b"", index)
-
-    def _set_membership(self, name: str, value: Any) -> None:
-        group, address, index = value
-        is_v6 = name.startswith("ipv6")
-        if is_v6 and self.family != AF_INET6:
-            raise KernelError(Errno.ENOPROTOOPT)
-        if len(group) != (16 if is_v6 else 4) or not is_multicast(group):
-            raise KernelError(Errno.EINVAL)
-        interface = self._stack.group_interface(group, address, index)
-        membership = Membership(group, interface)
-        if "_drop_" in name:
-            if membership not in self.memberships:
-                raise KernelError(Errno.EADDRNOTAVAIL)
-            self.memberships.remove(membership)
-            self._stack.leave_group(membership)
-            return
-        if membership in self.memberships:
-            raise KernelError(Errno.EADDRINUSE)
-        if len(self.memberships) >= number(self._stack.settings, "net.ipv4.igmp_max_memberships"):
-            raise KernelError(Errno.ENOBUFS)
-        self._stack.join_group(membership)
-        self.memberships.append(membership)
-
-    def get_option(self, name: str) -> Any:
-        if name == "so_rcvbuf":
-            return self._receive_limit
-        if name == "so_sndbuf":
-            return self._send_limit
-        if name == "so_error":
-            return self.take_error()
-        if name == "so_attach_filter":
-            return self.filter
-        if name in ("ip_mtu", "ipv6_mtu"):
-            if self.peer is None:
-                raise KernelError(Errno.ENOTCONN)
-            return self._stack.ip(self.peer.address).path(self.peer.address, self.bound or self._source).mtu
-        value = self.options.get(name)
-        if value == -1 and name == "ip_ttl":
-            return number(self._stack.settings, "net.ipv4.ip_default_ttl")
-        if value == -1 and name == "ipv6_unicast_hops":
-            return number(self._stack.settings, "net.ipv6.conf.all.hop_limit")
-        return max(value, 0) if name == "ipv6_tclass" else value
