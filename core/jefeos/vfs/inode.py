@@ -47,7 +47,7 @@ from jefeos.vfs.flags import (
 )
 
 if TYPE_CHECKING:
-    from jefeos.mm.pagecache import FileMapping, PageCache
+    from jefeos.mm.pagecache import FileMapping, PageCache, PageSource
     from jefeos.sched.wait import MaybeAwait
     from jefeos.vfs.file import File
     from jefeos.vfs.path import Dentry, Path
@@ -382,11 +382,18 @@ class Inode(ABC):
         """The file's pages in the page cache. ENODEV for what is not a regular file."""
         mapping = self._mapping
         if mapping is None:
-            if self.fs.page_cache is None or not self.is_regular:
+            cache = self.fs.page_cache
+            if cache is None or not self.is_regular:
                 raise KernelError(Errno.ENODEV)
-            mapping = self._mapping = self.fs.page_cache.new_mapping(self)
+            mapping = self._mapping = cache.new_mapping(self.page_source)
+            mapping.owner = self
             mapping.size_bytes = self.size
         return mapping
+
+    @property
+    def page_source(self) -> PageSource | None:
+        """Where the pages are read from and written back to. None: they are the storage, and none is reclaimed."""
+        return self
 
     def read(self, offset: int, count: int) -> bytes:
         """Up to ``count`` bytes at ``offset``; empty at or past the end."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jefeos.errors import Errno, KernelError
-from jefeos.vfs.file import DirectoryFile, File, RegularFile
+from jefeos.vfs.directory import DirectoryFile
+from jefeos.vfs.file import File, RegularFile
 from jefeos.vfs.flags import O_DIRECT, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG
 from jefeos.vfs.inode import Inode, OpenContext
 

@@ -33,7 +33,7 @@ from jefeos.vfs.inode import PAGE_SIZE, Clock, DirEntry, Filesystem, FilesystemS
 from jefeos.vfs.tmpfs import UNLIMITED_BYTES, Tmpfs, TmpfsInode
 
 if TYPE_CHECKING:
-    from jefeos.mm.pagecache import FileMapping, PageCache
+    from jefeos.mm.pagecache import PageCache, PageSource
 
 # Nodes from below keep their inode numbers; those made here are numbered from here on.
 _FIRST_OWN_INO = 1 << 40
@@ -177,14 +177,8 @@ class OverlayInode(TmpfsInode):
         return dirty.union(kept)
 
     @property
-    def mapping(self) -> FileMapping:
-        mapping = self._mapping
-        if mapping is None:
-            if self.fs.page_cache is None or not self.is_regular:
-                raise KernelError(Errno.ENODEV)
-            mapping = self._mapping = self.fs.page_cache.new_mapping(self)
-            mapping.size_bytes = self.size
-        return mapping
+    def page_source(self) -> PageSource | None:
+        return self
 
     def read_page(self, index: int, page: memoryview) -> None:
         kept = self.kept_pages

@@ -34,7 +34,7 @@ from jefeos.vfs.flags import (
 from jefeos.vfs.inode import PAGE_SIZE, Clock, DirEntry, Filesystem, FilesystemStat, Inode
 
 if TYPE_CHECKING:
-    from jefeos.mm.pagecache import FileMapping, PageCache
+    from jefeos.mm.pagecache import PageCache, PageSource
 
 UNLIMITED_BYTES = 1 << 40
 
@@ -247,17 +247,8 @@ class TmpfsInode(Inode):
     # --- contents ------------------------------------------------------------------------------------------
 
     @property
-    def mapping(self) -> FileMapping:
-        """The pages, which are the storage: a mapping without a source, so that none is ever reclaimed."""
-        mapping = self._mapping
-        if mapping is None:
-            cache = self.fs.page_cache
-            if cache is None or not self.is_regular:
-                raise KernelError(Errno.ENODEV)
-            mapping = self._mapping = cache.new_mapping(None)
-            mapping.owner = self
-            mapping.size_bytes = self.size
-        return mapping
+    def page_source(self) -> PageSource | None:
+        return None
 
     def write(self, offset: int, data: bytes) -> int:
         end = offset + len(data)
