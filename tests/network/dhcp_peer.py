@@ -5,7 +5,6 @@ Prints one line of JSON: what the system got, step by step. The TAP, its address
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ import dns.rdatatype
 import jefeos
 from jefeos.errors import KernelError
 from jefeos.net.address import address_text
+from jefeos.testing.waiting import until
 from jefeos_net_dhcp.system import clients_of
 
 TAP = "jefedhcp0"
@@ -56,26 +56,18 @@ class Dnsmasq:
         self.process.wait()
 
 
-async def until(true: Any, seconds: float = 80) -> bool:
-    """Wait for something to become true."""
-    end = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > end:
-            return False
-        await asyncio.sleep(0.05)
-    return True
-
-
 async def scenario(system: jefeos.System, dnsmasq: list[Dnsmasq], folder: Path) -> dict[str, Any]:
     kernel = system.kernel
     service = clients_of(kernel)["eth0"]
     client = service.client
-    seen: dict[str, Any] = {"bound": await until(lambda: client.lease is not None)}
+    seen: dict[str, Any] = {"bound": await until(lambda: client.lease is not None, 80, 0.05)}
     lease = client.lease
     assert lease is not None, client.state
     seen["address"], seen["server"] = address_text(lease.address), address_text(lease.server)
     seen["domain"], seen["servers"] = lease.domain, [address_text(server) for server in lease.name_servers]
-    seen["renewed"] = await until(lambda: client.lease is not None and client.lease.granted_ns > lease.granted_ns)
+    seen["renewed"] = await until(
+        lambda: client.lease is not None and client.lease.granted_ns > lease.granted_ns, 80, 0.05
+    )
 
     resolver = kernel.net.resolver
     seen["name"] = [address_text(address) for address in await resolver.resolve("name.test", 2)]
@@ -90,7 +82,7 @@ async def scenario(system: jefeos.System, dnsmasq: list[Dnsmasq], folder: Path) 
     dnsmasq.pop().stop()
     dnsmasq.append(Dnsmasq("10.7.0.100", "10.7.0.110", folder))
     service.renew()
-    seen["moved"] = await until(lambda: client.lease is not None and client.lease.address[3] >= 100)
+    seen["moved"] = await until(lambda: client.lease is not None and client.lease.address[3] >= 100, 80, 0.05)
     seen["only"] = [
         address_text(own.address) for own in service.interface.addresses if len(own.address) == 4
     ]

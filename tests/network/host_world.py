@@ -13,6 +13,7 @@ from jefeos.net.stack import Interface, NetworkStack
 from jefeos.net.wiredevice import WireDevice
 from jefeos.sched.clock import Entropy, RealClock
 from jefeos.sched.loop import KernelLoop
+from jefeos.testing.waiting import until
 from jefeos_net_inet.plugin import jefeos_network_stack
 from jefeos_net_tap.port import open_tap
 
@@ -63,10 +64,7 @@ class World:
 
     async def until(self, condition: Callable[[], object], what: str) -> None:
         """Wait for something to become true."""
-        end = self.loop.time() + PATIENCE_S
-        while not condition():
-            assert self.loop.time() < end, f"{what} did not happen in {PATIENCE_S} s"
-            await asyncio.sleep(0.005)
+        assert await until(condition, PATIENCE_S, 0.005), f"{what} did not happen in {PATIENCE_S} s"
 
     async def receive(self, ours: DatagramSocket) -> Datagram:
         """The next message of a socket of ours."""

@@ -31,13 +31,13 @@ from jefeos.net.device import ETHERNET_HEADER_BYTES, Features, NetDevice, Offloa
 from jefeos.net.wire import Port
 from jefeos.net.wires.lan import Lan, LanPort
 from jefeos.testing.machines import bare_machine, start
+from jefeos.testing.waiting import PATIENCE_S, until
 
 MAC: Final = bytes.fromhex("525400123456")
 PEER_MAC: Final = bytes.fromhex("525400abcdef")
 BROADCAST: Final = b"\xff" * 6
 ETHERTYPE: Final = b"\x88\xb5"  # for local experiments (IEEE 802)
 MINIMUM, MAXIMUM = 60, 1514
-PATIENCE_S: Final = 60.0
 _IP_BYTES, _TCP_BYTES = 20, 20
 _HEADERS: Final = ETHERNET_HEADER_BYTES + _IP_BYTES + _TCP_BYTES
 
@@ -78,13 +78,7 @@ class NicRig:
 
     async def until(self, condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> bool:
         """Let everything run until ``condition`` holds."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + patience_s
-        while not condition():
-            if loop.time() > end:
-                return False
-            await asyncio.sleep(0.0005)
-        return True
+        return await until(condition, patience_s, 0.0005)
 
     async def settle(self) -> None:
         """Time for a frame that should not come."""

@@ -15,6 +15,7 @@ from jefeos.net.wires.lan import Faults, Lan
 from jefeos.net.wires.segment import SegmentPort, open_segment
 from jefeos.sched.clock import VirtualClock
 from jefeos.sched.loop import KernelLoop
+from jefeos.testing.waiting import until
 
 FRAME = bytes(range(14)) + b"frame"
 
@@ -24,11 +25,6 @@ def run(body: Callable[[asyncio.AbstractEventLoop], Awaitable[None]]) -> None:
         await asyncio.wait_for(body(asyncio.get_running_loop()), 60)
 
     asyncio.run(main())
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():
-        await asyncio.sleep(0.002)
 
 
 def listening(port: SegmentPort) -> list[bytes]:
@@ -42,16 +38,16 @@ def test_everybody_hears_everybody(tmp_path: Path) -> None:
         folder = f"{tmp_path}/lan"
         ports = [open_segment(folder, loop) for _ in range(4)]
         got = [listening(port) for port in ports]
-        await until(lambda: all(len(port._stations) == 3 for port in ports))
+        assert await until(lambda: all(len(port._stations) == 3 for port in ports))
         for number, port in enumerate(ports):
             port.send(FRAME + bytes([number]))
-        await until(lambda: all(len(heard) == 3 for heard in got))
+        assert await until(lambda: all(len(heard) == 3 for heard in got))
         for number, heard in enumerate(got):
             assert sorted(frame[-1] for frame in heard) == [other for other in range(4) if other != number]
         ports[0].set_link(False)
         ports[0].send(FRAME)
         ports[1].send(FRAME)
-        await until(lambda: len(got[2]) == 4)
+        assert await until(lambda: len(got[2]) == 4)
         assert len(got[0]) == 3
         for port in ports:
             port.close()
@@ -64,11 +60,11 @@ def test_a_burst_arrives_whole_and_in_order(tmp_path: Path) -> None:
     async def body(loop: asyncio.AbstractEventLoop) -> None:
         first, second = (open_segment(f"{tmp_path}/lan", loop) for _ in range(2))
         got = listening(second)
-        await until(lambda: bool(first._stations))
+        assert await until(lambda: bool(first._stations))
         sent = [FRAME + number.to_bytes(4, "big") * 300 for number in range(2000)]
         for frame in sent:
             first.send(frame)
-        await until(lambda: len(got) == 2000)
+        assert await until(lambda: len(got) == 2000)
         assert got == sent and not first.lost_frames
         first.close()
         second.close()
@@ -84,12 +80,12 @@ def test_who_does_not_read_loses_frames_and_holds_nobody_up(tmp_path: Path) -> N
             stuck.bind(str(folder / "1-0"))
             first, second = (open_segment(str(folder), loop) for _ in range(2))
             got = listening(second)
-            await until(lambda: len(first._stations) == 2)
+            assert await until(lambda: len(first._stations) == 2)
             for number in range(6000):
                 first.send(FRAME + bytes(1480))
                 if number % 8 == 0:
                     await asyncio.sleep(0)
-            await until(lambda: len(got) == 6000)
+            assert await until(lambda: len(got) == 6000)
             assert first.lost_frames > 1000
         first.close()
         second.close()
@@ -105,7 +101,7 @@ def test_a_station_that_ended_without_a_word_is_forgotten_and_swept(tmp_path: Pa
         dead = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         dead.bind(str(folder / "99-0"))
         second = open_segment(str(folder), loop)
-        await until(lambda: len(first._stations) == 1)
+        assert await until(lambda: len(first._stations) == 1)
         dead.close()
         second.send(FRAME)
         assert sorted(os.listdir(folder)) == sorted([first._name, second._name])

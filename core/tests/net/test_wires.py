@@ -25,6 +25,7 @@ from jefeos.net.wires.sockets import (
 )
 from jefeos.sched.clock import VirtualClock
 from jefeos.sched.loop import KernelLoop
+from jefeos.testing.waiting import until
 
 
 def frames(count: int, seed: int = 1) -> list[bytes]:
@@ -39,13 +40,6 @@ def in_virtual_time(body: Callable[[KernelLoop], Awaitable[None]]) -> None:
     loop = KernelLoop(VirtualClock())
     loop.run_until_complete(body(loop))
     loop.close()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop run until it holds."""
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 # --- LAN ----------------------------------------------------------------------------------------------------------
@@ -129,7 +123,7 @@ def test_both_ends_of_a_socket_wire(kind: str) -> None:
         sent = frames(2000)
         for frame in sent:
             one.send(frame)
-        await until(lambda: len(got) >= len(sent))
+        assert await until(lambda: len(got) >= len(sent))
         assert got == sent and not one.lost_frames
         one.close()
         one.close()
@@ -150,12 +144,12 @@ def test_a_stream_speaks_qemu_s_framing_byte_by_byte() -> None:
         for byte in struct.pack(">I", 5) + b"frame":
             theirs.send(bytes([byte]))
             await asyncio.sleep(0.001)
-        await until(lambda: bool(got))
+        assert await until(lambda: bool(got))
         assert got == [b"frame"]
         changes: list[bool] = []
         port.link_changed = changes.append
         theirs.send(struct.pack(">I", 1 << 30))  # no frame is that long
-        await until(lambda: bool(changes))
+        assert await until(lambda: bool(changes))
         assert changes == [False] and theirs.recv(1) == b""
         port.send(b"x" * 60)
         assert port.lost_frames == 1
@@ -258,7 +252,7 @@ def test_a_peer_that_does_not_read_costs_bounded_memory() -> None:
         assert port.lost_frames > 1000
         assert port._waiting_bytes <= MOST_WAITING_BYTES
         theirs.close()
-        await until(lambda: not port.link_up)
+        assert await until(lambda: not port.link_up)
 
     asyncio.run(body())
 
@@ -275,7 +269,7 @@ def test_named_sockets_and_their_errors(tmp_path: Path) -> None:
         got: list[bytes] = []
         other.receiver = got.append
         one.send(b"y" * 60)
-        await until(lambda: bool(got))
+        assert await until(lambda: bool(got))
         assert got == [b"y" * 60]
         with pytest.raises(ConfigError):
             open_datagram(str(tmp_path / "a"), "x", loop)
