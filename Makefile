@@ -21,7 +21,7 @@ help:
 	@echo 'make test       set up and run the tests         (ARGS="-k pipe" and so on)'
 	@echo 'make test-long  the tests with their long campaigns'
 	@echo 'make fuzz       damaged volumes of every format, 450,000 cases (hours; ARGS="--format ntfs --cases 1000")'
-	@echo 'make suites     test suites of Debian packages on JefeOS and on the host, a table (half an hour; ARGS=--quick)'
+	@echo 'make suites     test suites of Debian packages on JefeOS and on the host, a table (up to an hour; ARGS=--quick)'
 	@echo 'make cpython    test files of CPython on JefeOS and on the host, a table (half an hour; ARGS="--short" or test_os)'
 	@echo 'make bench      run the benchmarks, print a table'
 	@echo 'make scoreboard  what runs as on Linux, beside the host: a table, and build/scoreboard.json (ARGS=calls)'

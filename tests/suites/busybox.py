@@ -23,6 +23,8 @@ STATES = ("PASS", "FAIL", "SKIPPED", "UNTESTED")
 #: Device nodes and mounts.
 AS_ROOT = frozenset({"mdev", "mount", "makedevs", "cpio", "tar"})
 SHELL_HELPERS = ("recho", "zecho", "printenv")
+#: bc prints and reads five million numbers: half a minute of Linux, and a quarter of an hour of an emulated processor.
+SLOW = {"bc": 300.0}
 
 #: Runs the scripts of a folder; a script that ends must have printed what its .right file holds.
 SHELL_RUNNER = r"""
@@ -51,7 +53,7 @@ def cases() -> list[Case]:
             "busybox", applet, f"cd testsuite; ./runtest -v {applet}", fill, _read,
             environment={"ECHO": "/bin/echo", "SKIP_INTERNET_TESTS": "y", "SHELL": "/bin/sh"},
             as_root=applet in AS_ROOT,
-            timeout_s=120.0,
+            timeout_s=SLOW.get(applet, 120.0),
             normalise=_normalise,
         )
         for applet in sorted(tested & (implemented | {"busybox"}))

@@ -1,6 +1,6 @@
 """Test suites of Debian packages give on JefeOS what they give on the host, but for the listed differences.
 
-A normal run has a selection of each suite (quick.toml); ``--long`` runs them whole, which takes half an hour. They
+A normal run has a selection of each suite (quick.toml); ``--long`` runs them whole, which takes up to an hour. They
 skip, with the reason, where the sources cannot be fetched: that is no fault of the machine that has all peers, so the
 tests are not marked as needing one.
 """
