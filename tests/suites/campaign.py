@@ -171,7 +171,7 @@ def table(outcomes: Iterable[Outcome]) -> str:
 
 
 def board(whole: bool = False) -> dict[str, Any]:
-    """The suites as rows of the scoreboard, by a run made now: the quick selection, or ``whole`` suites (up to an hour).
+    """The suites as rows of the scoreboard, by a run made now: the quick selection, or ``whole`` suites (an hour).
 
     A row counts if every test that ran had the host's result or differs for a listed reason.
     """
