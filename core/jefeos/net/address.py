@@ -51,6 +51,13 @@ def parse_address(text: str) -> Address:
         raise UsageError(f"{text!r} is not an IPv4 or IPv6 address") from None
 
 
+def multicast_mac(group: Address) -> bytes:
+    """The address of a multicast group on Ethernet (RFC 1112, section 6.4; RFC 2464, section 7)."""
+    if len(group) == 4:
+        return b"\x01\0\x5e" + bytes((group[1] & 0x7F,)) + group[2:]
+    return b"\x33\x33" + group[12:]
+
+
 def address_text(address: Address) -> str:
     """The address as people write it."""
     return str(ip_address(address))

@@ -79,6 +79,8 @@ class Interface(ABC):
     mtu: int
     statistics: Statistics
     device: NetDevice | None
+    groups: Mapping[Address, int]
+    """Multicast groups that are taken, with how many want each."""
 
     @property
     @abstractmethod
@@ -348,6 +350,12 @@ class NetworkStack(ABC):
     @abstractmethod
     def settings(self) -> dict[str, int | str | tuple[int, ...]]:
         """What sysctl calls net.*, by its dotted name (``net.ipv4.ip_forward``); write to change."""
+
+    @property
+    @abstractmethod
+    def labels(self) -> Sequence[tuple[Address, int, int]]:
+        """The table by which IPv6 sources are chosen (RFC 6724, section 2.1): prefix, its length, and the label of what
+        is in it; the longest first."""
 
     @abstractmethod
     def watch(self, observer: Callable[[Event], None]) -> Callable[[], None]:

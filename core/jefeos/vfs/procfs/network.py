@@ -10,15 +10,20 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from jefeos.net.address import AF_INET, AF_INET6, SocketAddress, netmask
+from jefeos.net.address import AF_INET, AF_INET6, SocketAddress, multicast_mac, netmask
 from jefeos.net.socket import TCP_STATE_NUMBERS
+from jefeos.net.stack import InterfaceFlags
 
 if TYPE_CHECKING:
     from jefeos.kernel import Kernel
-    from jefeos.net.stack import NetworkStack, SocketInfo
+    from jefeos.net.address import Address
+    from jefeos.net.stack import Interface, NetworkStack, SocketInfo
 
 TICKS_A_SECOND: Final = 100
 _TICK_NS: Final = 1_000_000_000 // TICKS_A_SECOND
+_LINK_SCOPE: Final = 2
+_ALL_NODES: Final = bytes(13) + b"\1"
+"""The group of every node, of either scope, after the first two bytes."""
 RTF_UP, RTF_GATEWAY, RTF_HOST = 0x1, 0x2, 0x4
 _TIMERS: Final = {"on": 1, "keepalive": 2, "timewait": 3, "persist": 4}
 _ARP_STATES: Final = {0x02: 2, 0x04: 2, 0x08: 2, 0x10: 2, 0x80: 6}
@@ -51,9 +56,12 @@ class NetworkText:
         return {
             b"arp": self.arp,
             b"dev": self.devices,
+            b"dev_mcast": self.device_groups,
             b"if_inet6": self.addresses6,
             b"icmp": lambda: self._sockets("ping", AF_INET),
             b"icmp6": lambda: self._sockets("ping", AF_INET6),
+            b"igmp": self.groups4,
+            b"igmp6": self.groups6,
             b"ipv6_route": self.routes6,
             b"packet": self.packets,
             b"raw": lambda: self._sockets("raw", AF_INET),
@@ -149,6 +157,43 @@ class NetworkText:
                         f"{scopes.get(own.scope, 0):02x} {flags:02x} {interface.name:>8}\n"
                     )
         return "".join(lines).encode()
+
+    def _groups_of(self, size: int) -> Iterable[tuple[Interface, list[tuple[Address, int]]]]:
+        """The multicast groups of each interface that has some, of addresses of ``size`` bytes; the newest first."""
+        stack = self._stack()
+        for interface in stack.interfaces() if stack is not None else ():
+            groups = [(group, users) for group, users in interface.groups.items() if len(group) == size]
+            if groups:
+                yield interface, groups[::-1]
+
+    def device_groups(self) -> bytes:
+        """/proc/net/dev_mcast: what is asked of the filters of cards."""
+        stack = self._stack()
+        lines = []
+        for interface in stack.interfaces() if stack is not None else ():
+            if interface.flags & InterfaceFlags.MULTICAST:
+                groups = (group for group in interface.groups if len(group) == 4 or _scope(group) >= _LINK_SCOPE)
+                lines += [
+                    f"{interface.index:<4d} {interface.name:<15} {users:<5d} {0:<5d} {mac.hex()}\n"
+                    for mac, users in Counter(map(multicast_mac, groups)).items()
+                ]
+        return "".join(lines).encode()
+
+    def groups4(self) -> bytes:
+        """/proc/net/igmp."""
+        lines = ["Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter\n"]
+        for interface, groups in self._groups_of(4):
+            lines.append(f"{interface.index}\t{interface.name:<10}: {len(groups):5d} {'V3':>7}\n")
+            lines += [f"\t\t\t\t{_word(group):08X} {users:5d} 0:{0:08X}\t\t0\n" for group, users in groups]
+        return "".join(lines).encode()
+
+    def groups6(self) -> bytes:
+        """/proc/net/igmp6. The flags say whether a card's filter has it (4) and that nobody is told of it (8)."""
+        return "".join(
+            f"{interface.index:<4d} {interface.name:<15} {group.hex()} {users:5d} "
+            f"{(4 if _scope(group) >= _LINK_SCOPE else 0) | (8 if group[2:] == _ALL_NODES else 0):08X} 0\n"
+            for interface, groups in self._groups_of(16) for group, users in groups
+        ).encode()
 
     # --- sockets -------------------------------------------------------------------------------------------
 
@@ -249,6 +294,11 @@ def _two_lines(groups: Iterable[tuple[str, Mapping[str, int]]]) -> bytes:
         f"{group}: {' '.join(values)}\n{group}: {' '.join(str(value) for value in values.values())}\n"
         for group, values in groups
     ).encode()
+
+
+def _scope(group: Address) -> int:
+    """How far a group reaches (RFC 4291, section 2.7)."""
+    return group[1] & 0xF
 
 
 def _word(address: bytes) -> int:

@@ -19,7 +19,12 @@ from jefeos.net.files import MessageFile, StreamFile
 from jefeos.net.stack import Interface, InterfaceFlags, Neighbour, NeighbourState, NetworkStack, Route
 
 from jefeos_abi_linux.ethtool import ethtool_request
-from jefeos_abi_linux.rtnetlink import ARPHRD_ETHER, DEFAULT_QUEUE_LENGTH, broadcast_of, hardware_type
+from jefeos_abi_linux.rtnetlink_messages import (
+    ARPHRD_ETHER,
+    DEFAULT_QUEUE_LENGTH,
+    broadcast_of,
+    hardware_type,
+)
 from jefeos_abi_linux.sockets import SOCK_DGRAM, Socket
 from jefeos_abi_linux.unix_sockets import UnixSocket
 

@@ -306,7 +306,7 @@ class NetlinkSocket(Socket):
             self._stop_watching = None
 
     def _happened(self, event: Event) -> None:
-        from jefeos_abi_linux.rtnetlink import event_message
+        from jefeos_abi_linux.rtnetlink_messages import event_message
 
         found = event_message(self.kernel.net.stack, event)
         if found is not None:

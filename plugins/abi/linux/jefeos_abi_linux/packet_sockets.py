@@ -20,7 +20,7 @@ from jefeos.vfs.flags import POLL_READABLE
 
 from jefeos_abi_linux.inet_options import get_inet_option, set_inet_option
 from jefeos_abi_linux.packet_ring import TP_STATUS_USER, TPACKET_V2, FrameHeader, PacketRing, RingRequest
-from jefeos_abi_linux.rtnetlink import ARPHRD_ETHER, hardware_type
+from jefeos_abi_linux.rtnetlink_messages import ARPHRD_ETHER, hardware_type
 from jefeos_abi_linux.socket_filters import FILTER_OPTIONS, set_filter_option
 from jefeos_abi_linux.sockets import (
     MSG_DONTWAIT,

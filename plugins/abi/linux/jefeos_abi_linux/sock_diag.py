@@ -25,7 +25,7 @@ from jefeos.net.stack import SocketInfo
 from jefeos_abi_linux.inet_options import tcp_info_bytes
 from jefeos_abi_linux.netlink import AF_NETLINK, NLM_F_DUMP
 from jefeos_abi_linux.packet_sockets import AF_PACKET
-from jefeos_abi_linux.rtnetlink import Part, attribute, read_attributes
+from jefeos_abi_linux.rtnetlink_messages import Part, attribute, read_attributes
 from jefeos_abi_linux.sock_diag_filter import SocketFilter
 from jefeos_abi_linux.sockets import AF_UNIX
 

@@ -16,7 +16,7 @@ from jefeos.net.stack import SocketInfo
 
 from jefeos_abi_linux.netlink import AF_NETLINK, QUEUE_BYTES, NetlinkSocket, netlink_ports
 from jefeos_abi_linux.packet_sockets import AF_PACKET
-from jefeos_abi_linux.rtnetlink import attribute
+from jefeos_abi_linux.rtnetlink_messages import attribute
 from jefeos_abi_linux.sockets import AF_UNIX, SOCK_DGRAM, SOCK_RAW
 from jefeos_abi_linux.unix_sockets import BUFFER_BYTES, UnixSocket, open_unix_sockets
 

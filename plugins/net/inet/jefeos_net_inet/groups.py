@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Final
 from jefeos.errors import CorruptError, KernelError
 from jefeos.net.address import Address
 
+from jefeos_net_inet.ndisc import ALL_NODES
 from jefeos_net_inet.neighbours import SECOND_NS
 from jefeos_net_inet.packets import Packet
+from jefeos_net_inet.settings import number
 from jefeos_net_inet.timers import Timer
 from jefeos_net_inet.wire import igmp, ipv4, ipv6
 from jefeos_net_inet.wire.icmp import IcmpMessage
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from jefeos_net_inet.stack import InetStack
 
 ALL_HOSTS: Final = b"\xe0\0\0\1"
+NODES_HERE: Final = bytes.fromhex("ff01") + bytes(13) + b"\1"
+ALWAYS: Final = (ALL_HOSTS, NODES_HERE, ALL_NODES)
+"""Groups that every interface takes."""
 IGMP_ROUTERS: Final = b"\xe0\0\0\x16"
 MLD_ROUTERS: Final = bytes.fromhex("ff02") + bytes(13) + b"\x16"
 ALL_ROUTERS4: Final = b"\xe0\0\0\2"
@@ -61,13 +66,17 @@ class Groups:
 
     def start(self, interface: InetInterface) -> None:
         """The interface came up: what it takes is news."""
-        if ALL_HOSTS not in interface.groups and not interface.is_loopback:
-            interface.join(ALL_HOSTS)
+        without_6 = number(self._stack.settings, "net.ipv6.conf.all.disable_ipv6")
+        for group in ALWAYS:
+            if group not in interface.groups and not (len(group) == 16 and without_6):
+                interface.join(group)
         for group in list(interface.groups):
             self._tell(interface, group, Record.TO_EXCLUDE)
 
     def forget(self, interface: InetInterface) -> None:
         """The interface went down."""
+        if ALL_HOSTS in interface.groups:
+            interface.leave(ALL_HOSTS)
         for key in [key for key in self._timers if key[0] == interface.index]:
             self._timers.pop(key).cancel()
 
@@ -81,9 +90,9 @@ class Groups:
 
     @staticmethod
     def _is_told(interface: InetInterface, group: Address) -> bool:
-        if interface.is_loopback or not interface.is_up or group == ALL_HOSTS:
+        if interface.is_loopback or not interface.is_up or group in ALWAYS:
             return False
-        return len(group) == 4 or (group[1] & 0xF >= 2 and group != bytes.fromhex("ff02") + bytes(13) + b"\1")
+        return len(group) == 4 or group[1] & 0xF >= 2
 
     def _is_old(self, interface: InetInterface, address_bytes: int) -> bool:
         until_ns = self._old_until_ns.get((interface.index, address_bytes), 0)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from jefeos.errors import Errno, KernelError
-from jefeos.net.address import Address
+from jefeos.net.address import Address, multicast_mac
 from jefeos.net.device import Features, NetDevice, Offload
 from jefeos.net.stack import Interface, InterfaceAddress, InterfaceFlags
 
@@ -51,7 +51,6 @@ class InetInterface(Interface):
         self.verifies = Features.RX_CHECKSUM in device.features
         """Whether the device has checked what it delivers."""
         self.groups: dict[Address, int] = {}
-        """Multicast groups that are taken, with how many want each."""
         self._vlan_filters: dict[int, set[bytes]] = {}
         self.dropped = 0
         """Frames that were malformed, of no known type, or found the queue full."""
@@ -166,7 +165,7 @@ class InetInterface(Interface):
         self._set_filter()
 
     def _set_filter(self) -> None:
-        own = {ethernet.multicast_mac(group) for group in self.groups}
+        own = {multicast_mac(group) for group in self.groups}
         self.device.set_multicast(own.union(*self._vlan_filters.values()))
 
     # --- frames ----------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from jefeos.errors import CorruptError, Errno, KernelError
-from jefeos.net.address import ANY4, BROADCAST4, Address
+from jefeos.net.address import ANY4, BROADCAST4, Address, multicast_mac
 from jefeos.net.device import Offload
 
 from jefeos_net_inet.addresses import SCOPE_GLOBAL, SCOPE_HOST, Kind, network_of
@@ -85,7 +85,7 @@ class Ipv4(Forwarding):
             raise KernelError(Errno.ENETDOWN)
         kind, mac = Kind.HOST, None
         if is_group:
-            kind, mac, next_hop = Kind.MULTICAST, ethernet.multicast_mac(destination), destination
+            kind, mac, next_hop = Kind.MULTICAST, multicast_mac(destination), destination
         elif book.is_broadcast(destination):
             kind, mac, next_hop = Kind.BROADCAST, ethernet.BROADCAST_MAC, destination
         if out.is_loopback:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from jefeos.errors import CorruptError, Errno, KernelError
-from jefeos.net.address import ANY6, LOOPBACK6, Address
+from jefeos.net.address import ANY6, LOOPBACK6, MAPPED_PREFIX, Address, multicast_mac
 from jefeos.net.device import Offload
 from jefeos.net.stack import InterfaceAddress
 
@@ -31,21 +31,23 @@ if TYPE_CHECKING:
 
 Parts = tuple[bytes | memoryview, ...]
 _LINK_BYTES: Final = ethernet.HEADER_BYTES
-_LABELS: Final = (  # RFC 6724, section 2.1
+LABELS: Final = (  # Linux's: more prefixes than RFC 6724, section 2.1, has, under numbers of their own
     (LOOPBACK6, 128, 0),
-    (bytes(10) + b"\xff\xff" + bytes(4), 96, 4),
+    (ANY6, 96, 3),
+    (MAPPED_PREFIX + bytes(4), 96, 4),
+    (bytes.fromhex("20010000") + bytes(12), 32, 6),
+    (bytes.fromhex("20010010") + bytes(12), 28, 7),
+    (bytes.fromhex("3ffe") + bytes(14), 16, 12),
     (bytes.fromhex("2002") + bytes(14), 16, 2),
-    (bytes.fromhex("20010000") + bytes(12), 32, 5),
-    (bytes.fromhex("fc00") + bytes(14), 7, 13),
+    (bytes.fromhex("fec0") + bytes(14), 10, 11),
+    (bytes.fromhex("fc00") + bytes(14), 7, 5),
+    (ANY6, 0, 1),
 )
 
 
 def label_of(address: Address) -> int:
     """The label of the policy table."""
-    for prefix, length, label in _LABELS:
-        if shared_bits(prefix, address) >= length:
-            return label
-    return 1
+    return next(label for prefix, length, label in LABELS if shared_bits(prefix, address) >= length)
 
 
 def scope_value(address: Address) -> int:
@@ -117,7 +119,7 @@ class Ipv6(Forwarding):
             raise KernelError(Errno.ENETDOWN)
         kind, mac = Kind.HOST, None
         if is_group:
-            kind, mac, next_hop = Kind.MULTICAST, ethernet.multicast_mac(destination), destination
+            kind, mac, next_hop = Kind.MULTICAST, multicast_mac(destination), destination
         if out.is_loopback:
             mac = ethernet.NO_MAC
         mtu = max(min(mtu or out.mtu, out.mtu), SMALLEST_MTU)

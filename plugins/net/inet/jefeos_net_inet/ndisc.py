@@ -131,11 +131,14 @@ class Discovery:
 
     # --- our own addresses -----------------------------------------------------------------------------------
 
+    def listen(self, interface: InetInterface, address: Address) -> None:
+        """Hear who asks for an address of ours, until `stop`."""
+        self._stack.join(interface, ndp.solicited_group(address))
+
     def start(self, interface: InetInterface) -> None:
         """The interface came up: a link-local address (RFC 4862, section 5.3), and detection for the others."""
         if interface.is_loopback or number(self._stack.settings, "net.ipv6.conf.all.disable_ipv6"):
             return
-        self._stack.join(interface, ALL_NODES)
         address = bytes.fromhex("fe80") + bytes(6) + interface_identifier(interface.mac)
         for entry in list(interface.addresses):
             if len(entry.address) == 16:
@@ -150,8 +153,7 @@ class Discovery:
         return not interface.is_loopback and number(self._stack.settings, "net.ipv6.conf.all.dad_transmits") > 0
 
     def detect(self, interface: InetInterface, entry: InterfaceAddress) -> None:
-        """Listen and ask for an address of ours, which is tentative until nobody has answered."""
-        self._stack.join(interface, ndp.solicited_group(entry.address))
+        """Ask for an address of ours, which is tentative until nobody has answered."""
         if not entry.tentative or not interface.is_up:
             return
         count = number(self._stack.settings, "net.ipv6.conf.all.dad_transmits")

@@ -12,7 +12,7 @@ Nothing here knows of an event loop: `timers` is the only door (timers.py). All 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from jefeos.errors import Errno, KernelError
@@ -37,7 +37,7 @@ from jefeos_net_inet.icmp6 import Icmp6
 from jefeos_net_inet.interception import Interception
 from jefeos_net_inet.interfaces import InetInterface
 from jefeos_net_inet.ipv4 import Ipv4
-from jefeos_net_inet.ipv6 import Ipv6
+from jefeos_net_inet.ipv6 import LABELS, Ipv6
 from jefeos_net_inet.listing import is_listed, listed
 from jefeos_net_inet.loopback import LoopbackDevice
 from jefeos_net_inet.messages import MessageSocket
@@ -248,6 +248,10 @@ class InetStack(Tables):
                 self.groups.leave(interface, membership.group)
 
     # --- the rest --------------------------------------------------------------------------------------------
+
+    @property
+    def labels(self) -> Sequence[tuple[Address, int, int]]:
+        return LABELS
 
     def counters(self) -> Mapping[str, Mapping[str, int]]:
         counted = self.counted

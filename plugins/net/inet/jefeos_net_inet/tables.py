@@ -207,6 +207,7 @@ class Tables(NetworkStack):
             entry = evolve(entry, tentative=True)
         self.addresses.add(interface, entry)
         if is_v6 and not interface.is_loopback:
+            self.discovery.listen(interface, entry.address)
             self.discovery.detect(interface, entry)
         if interface.is_up:
             self._add_network(interface, entry)

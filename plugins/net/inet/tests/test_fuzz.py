@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from jefeos.errors import KernelError
-from jefeos.net.address import AF_INET, AF_INET6, ANY4, ANY6, SocketAddress
+from jefeos.net.address import AF_INET, AF_INET6, ANY4, ANY6, SocketAddress, multicast_mac
 from jefeos.net.checksum import checksum
 from jefeos.testing.networks import LanOfStacks, station_address, station_mac
 from jefeos_net_inet.plugin import jefeos_network_stack
@@ -49,7 +49,7 @@ def seeds() -> list[bytes]:
         frame6(58, message6(ndp.advertisement(THEIRS6, station_mac(2), 0x6000_0000)), hop_limit=255),
         frame6(
             58, message6(IcmpMessage(134, 0, 64 << 24 | 1800, bytes(8) + prefix), THEIRS6, ALL_NODES), hop_limit=255,
-            destination=ALL_NODES, mac=ethernet.multicast_mac(ALL_NODES),
+            destination=ALL_NODES, mac=multicast_mac(ALL_NODES),
         ),
         frame4(2, igmp.emit_old(igmp.IgmpType.QUERY, ANY4), destination=b"\xe0\0\0\1", hop_limit=1),
         frame6(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from jefeos.errors import Errno, KernelError
-from jefeos.net.address import AF_INET, ANY4, BROADCAST4, SocketAddress
+from jefeos.net.address import AF_INET, ANY4, BROADCAST4, SocketAddress, multicast_mac
 from jefeos.net.stack import NeighbourState
 from jefeos.testing.networks import LanOfStacks, station_address, station_mac
 from jefeos_net_inet.fragments import Reassembler
@@ -264,7 +264,7 @@ def test_routers_cannot_fill_us(victim: Victim) -> None:
         router = b"\xfe\x80" + bytes(6) + number.to_bytes(8, "big")
         message = message6(IcmpMessage(134, 0, 64 << 24 | 1800, bytes(8) + prefix), router, everybody)
         victim.interface.receive(frame6(
-            58, message, source=router, destination=everybody, hop_limit=255, mac=ethernet.multicast_mac(everybody)
+            58, message, source=router, destination=everybody, hop_limit=255, mac=multicast_mac(everybody)
         ))  # fmt: skip
     assert len(victim.interface.addresses) <= 17
     defaults = [
@@ -274,7 +274,7 @@ def test_routers_cannot_fill_us(victim: Victim) -> None:
     afar = message6(IcmpMessage(134, 0, 64 << 24 | 1800, bytes(8)), THEIRS6, everybody)
     errors = victim.stack.counters()["Icmp6"]["InErrors"]
     victim.receive(
-        frame6(58, afar, destination=everybody, hop_limit=64, mac=ethernet.multicast_mac(everybody))
+        frame6(58, afar, destination=everybody, hop_limit=64, mac=multicast_mac(everybody))
     )
     assert victim.stack.counters()["Icmp6"]["InErrors"] == errors + 1, "it came through a router"
 

@@ -195,3 +195,19 @@ def test_routers_hear_of_groups(network: LanOfStacks) -> None:
     assert reports() == [(parse_address("224.0.0.2"), igmp.emit_old(igmp.IgmpType.LEAVE, group))] * 2
     socket.close()
     port.close()
+
+
+def test_each_address_takes_its_group_once(network: LanOfStacks) -> None:
+    """Whether it was there before the interface came up, and however often that happens."""
+    stack = stack_of(network, 1)
+    interface, group = stack.interface("eth0"), parse_address("ff02::1:ff00:77")
+    interface.set_up(False)
+    assert parse_address("224.0.0.1") not in interface.groups
+    interface.add_address(parse_address("fd00::77"), 64)
+    for up in (True, False, True):
+        interface.set_up(up)
+    always = {parse_address(one): 1 for one in ("224.0.0.1", "ff01::1", "ff02::1")}
+    assert {one: interface.groups.get(one) for one in (*always, group)} == {**always, group: 1}
+    assert always.items() <= stack.interface("lo").groups.items()
+    interface.remove_address(parse_address("fd00::77"))
+    assert group not in interface.groups

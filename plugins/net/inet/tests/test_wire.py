@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from jefeos.errors import CorruptError
-from jefeos.net.address import ANY6, parse_address
+from jefeos.net.address import ANY6, multicast_mac, parse_address
 from jefeos.net.stack import RouterAdvertisement
 from jefeos_net_inet.wire import arp, ethernet, icmp, icmpv6, igmp, ipv4, ipv6, ndp, udp
 from scapy.layers import inet, inet6, l2
@@ -31,8 +31,8 @@ def test_ethernet() -> None:
     tagged = bytes(l2.Ether(dst=MAC_TEXT, src=MAC_TEXT) / l2.Dot1Q(vlan=5, prio=3, type=0x0800))
     information, ether_type = ethernet.TAG.unpack_from(tagged, ethernet.HEADER_BYTES)
     assert (information & ethernet.VLAN_MASK, ether_type) == (5, ethernet.EtherType.IPV4)
-    assert ethernet.multicast_mac(parse_address("239.129.2.3")) == bytes.fromhex("01005e010203")
-    assert ethernet.multicast_mac(B6[:0] + parse_address("ff02::1:ff12:3456")) == bytes.fromhex(
+    assert multicast_mac(parse_address("239.129.2.3")) == bytes.fromhex("01005e010203")
+    assert multicast_mac(B6[:0] + parse_address("ff02::1:ff12:3456")) == bytes.fromhex(
         "3333ff123456"
     )
 

@@ -12,8 +12,6 @@ import struct
 from enum import IntEnum
 from typing import Final
 
-from jefeos.net.address import Address
-
 HEADER: Final = struct.Struct("!6s6sH")
 HEADER_BYTES: Final = HEADER.size
 TAG: Final = struct.Struct("!HH")
@@ -41,10 +39,3 @@ def emit(destination: bytes, source: bytes, ether_type: int) -> bytes:
 def is_group(mac: bytes) -> bool:
     """Whether a frame to ``mac`` is for several stations."""
     return bool(mac[0] & 1)
-
-
-def multicast_mac(group: Address) -> bytes:
-    """The address of a multicast group on Ethernet (RFC 1112, section 6.4; RFC 2464, section 7)."""
-    if len(group) == 4:
-        return b"\x01\0\x5e" + bytes((group[1] & 0x7F,)) + group[2:]
-    return b"\x33\x33" + group[12:]
