@@ -11,6 +11,8 @@ extent's checksums follow from where it begins and ends.
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
+from itertools import pairwise
 from typing import Final
 
 from xxhash import xxh3_64_intdigest
@@ -41,7 +43,12 @@ def unit_sums(data: bytes | memoryview, first: int, unit: int, block_bytes: int)
     if length <= (head or unit_bytes):
         return SUM.pack(xxh3_64_intdigest(data))
     view = memoryview(data)
-    sums = [xxh3_64_intdigest(view[start : start + unit_bytes]) for start in range(head, length, unit_bytes)]
-    if head:
-        sums.insert(0, xxh3_64_intdigest(view[:head]))
-    return struct.pack(f"<{len(sums)}Q", *sums)
+    cuts = _cuts(length, head, unit_bytes)
+    return struct.pack(f"<{len(cuts)}Q", *[xxh3_64_intdigest(view[cut]) for cut in cuts])
+
+
+@lru_cache(maxsize=16)
+def _cuts(length: int, head: int, unit_bytes: int) -> tuple[slice, ...]:
+    """Where the units are. Most transfers are of one length."""
+    starts = [0, *range(head, length, unit_bytes)] if head else [*range(0, length, unit_bytes)]
+    return tuple(slice(*ends) for ends in pairwise([*starts, length]))
