@@ -10,18 +10,20 @@ volume's size, whatever its directories say. Nothing is written before everythin
 Repairs: a chain that is longer than its file is cut; where one ends early, the file's size becomes what is there; of
 two files with one chain the second gets a copy of it; a name that cannot be is replaced by ``FSCK0000.REN``. Harmless
 is what costs only space, and the second name of a file that was being moved when the power went. Lost clusters become
-free if the volume was not unmounted and everything found is harmless; else they are kept in ``/FOUND.000`` (lost.py).
+free if the volume was not unmounted, everything found is harmless, and a loss of power explains them (leftovers.py);
+else they are kept in ``/FOUND.000`` (lost.py).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from jefeos.block.volume import CheckReport, Problem, Progress
+from jefeos.block.volume import CheckReport, Problem, Progress, no_progress
 from jefeos.errors import CorruptError
 
 from jefeos_fs_fat32.geometry import HEAD_BYTES, Geometry
 from jefeos_fs_fat32.layout import FIRST_CLUSTER, INFO_UNKNOWN
+from jefeos_fs_fat32.leftovers import are_leftovers
 from jefeos_fs_fat32.lost import LostChains
 from jefeos_fs_fat32.table import PIECE, AllocationTable, Run
 from jefeos_fs_fat32.walk import Walk
@@ -36,6 +38,24 @@ COMPARE_BYTES: Final = 1 << 20
 
 def check(volume: BufferCache, *, repair: bool, progress: Progress) -> CheckReport:
     """Look at all of it, and repair if asked to. Raises CorruptError for a volume whose geometry makes no sense."""
+    return _check(volume, repair=repair, progress=progress)[0]
+
+
+def settle(volume: BufferCache) -> str:
+    """Put right what a loss of power left on a volume that was not unmounted, if that is all that there is to find.
+    Else nothing is touched, and the answer is why the volume must not be written to."""
+    report, lost = _check(volume, repair=False, progress=no_progress)
+    bad = [problem for problem in report.problems if not problem.harmless]
+    if bad:
+        return f"it was not unmounted and is damaged ({bad[0].where} {bad[0].what}): check it first"
+    if lost:
+        return f"it was not unmounted, and {lost}, which may be files that lost their names: check it first"
+    _check(volume, repair=True, progress=no_progress)
+    return ""
+
+
+def _check(volume: BufferCache, *, repair: bool, progress: Progress) -> tuple[CheckReport, str]:
+    """`check`; and what is lost and no leftover of a loss of power, in words."""
     problems: list[Problem] = []
     geometry = _boot_sector(volume, problems, repair)
     table = AllocationTable(volume, geometry)
@@ -48,7 +68,8 @@ def check(volume: BufferCache, *, repair: bool, progress: Progress) -> CheckRepo
     lost, chains = _lost_clusters(table, walk.claimed)
     lost_count = sum(length for _, length in lost)
     keeper = LostChains(walk)
-    if lost and not (state.was_dirty and walk.is_harmless and not problems):
+    leftovers = not lost or state.was_dirty and walk.is_harmless and not problems and are_leftovers(walk, lost)
+    if not leftovers:
         keeper.claim(lost)
         lost, _ = _lost_clusters(table, walk.claimed)
     source = geometry.active_fat + 1
@@ -64,10 +85,10 @@ def check(volume: BufferCache, *, repair: bool, progress: Progress) -> CheckRepo
         kept = kept or keeper.write()
 
     found = walk.finish(repair, keep)
+    what = f"{lost_count} clusters in {chains} chains belong to no file"
     if lost_count:
-        what = f"{lost_count} clusters in {chains} chains belong to no file"
-        what += f": kept in {keeper.path}" if keeper.kept and kept and repair else ""
-        problems.append(Problem("FAT", what, True, repair and kept))
+        where = f": kept in {keeper.path}" if keeper.kept and kept and repair else ""
+        problems.append(Problem("FAT", what + where, True, repair and kept))
     problems += found
     free = table.free_clusters
     recorded = state.info.free_clusters if state.info is not None else INFO_UNKNOWN
@@ -84,7 +105,7 @@ def check(volume: BufferCache, *, repair: bool, progress: Progress) -> CheckRepo
         if state.was_dirty:
             state.set_dirty(False)
         volume.flush()
-    return CheckReport(
+    report = CheckReport(
         problems=tuple(problems),
         files=walk.files,
         directories=walk.directories,
@@ -92,6 +113,7 @@ def check(volume: BufferCache, *, repair: bool, progress: Progress) -> CheckRepo
         free_bytes=free * geometry.cluster_bytes,
         notes=notes,
     )
+    return report, "" if leftovers else what
 
 
 def _boot_sector(volume: BufferCache, problems: list[Problem], repair: bool) -> Geometry:

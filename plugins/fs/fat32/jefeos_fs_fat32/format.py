@@ -52,19 +52,12 @@ class FatFormat(VolumeFormat):
 
     def _settle(self, volume: BufferCache) -> str:
         """Check a volume that was not unmounted before anybody writes to it: of two names for one file, which a loss of
-        power may leave, the removal of one would take the contents of the other. What is harmless is put right; gives
-        why the volume must not be written to if there is more."""
-        from jefeos_fs_fat32.check import check
+        power may leave, the removal of one would take the contents of the other. Gives why it must not be written to;
+        empty if it may."""
+        from jefeos_fs_fat32.check import settle
 
         geometry = Geometry.read(volume)
-        if not is_dirty(geometry, AllocationTable(volume, geometry)):
-            return ""
-        report = check(volume, repair=False, progress=no_progress)
-        bad = [problem for problem in report.problems if not problem.harmless]
-        if bad:
-            return f"it was not unmounted and is damaged ({bad[0].where} {bad[0].what}): check it first"
-        check(volume, repair=True, progress=no_progress)
-        return ""
+        return settle(volume) if is_dirty(geometry, AllocationTable(volume, geometry)) else ""
 
     def make(
         self, volume: BufferCache, options: FormatOptions, clock: Clock, progress: Progress = no_progress

@@ -106,6 +106,8 @@ class Walk:
         """By first cluster."""
         self.files = 0
         self.directories = 0
+        self.ends_early = False
+        """Some directory has something behind its end."""
         self._claims = 0
         self._notes: list[tuple[Problem, list[Repair]]] = []
         self._copies: list[tuple[Problem, Folder, Found, Chain]] = []
@@ -234,6 +236,7 @@ class Walk:
             repairs = [partial(folder.erase, slot, slot) for slot in found.orphans]
             self._note(folder.path, f"{len(repairs)} parts of long names belong to no entry", *repairs, harmless=True)
         if any(folder.data[found.end * SLOT_BYTES :]):  # some systems go on there
+            self.ends_early = True
             act = partial(folder.clear_from, found.end)
             self._note(folder.path, "has something behind its end", act, harmless=True)
         if folder.parent is not None:

@@ -26,6 +26,9 @@ class FatConformance(VolumeConformance):
     crash_points, fuzz_cases, byte_step = 25, 20, 20_011
     fuzz_bytes = 0
 
+    def is_invented(self, path: bytes) -> bool:
+        return path.startswith(b"/FOUND.000")  # lost chains, if there were too many for leftovers
+
     def fuzz_volume(self) -> bytes:
         return small_volume(self.fuzz_bytes, self.options)
 

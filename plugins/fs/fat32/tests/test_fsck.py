@@ -8,11 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from jefeos.block.cache import BufferCache
-from jefeos.block.volume import CheckReport, FormatOptions
 from jefeos.errors import CorruptError
 from jefeos.testing.mounted import mounted
-from jefeos.testing.volumes import MemoryImage, TestClock, image_volume, make_volume
+from jefeos.testing.volumes import TestClock
 from jefeos.vfs.flags import S_IFDIR, S_IFREG
 from jefeos_fs_fat32.format import FatFormat
 from jefeos_fs_fat32.geometry import Geometry
@@ -21,71 +19,7 @@ from jefeos_fs_fat32.slots import cluster_of, set_cluster
 from jefeos_fs_fat32.table import AllocationTable
 from jefeos_fs_fat32.writes import VolumeState
 
-VARIANTS = {
-    "fat12": FormatOptions(variant="fat12", cluster_bytes=2048),
-    "fat16": FormatOptions(variant="fat16", cluster_bytes=512),
-    "fat32": FormatOptions(variant="fat32", cluster_bytes=512),
-}
-SIZE = 6 << 20
-TREE = {
-    b"/ONE": (S_IFREG, b"1" * 5000),
-    b"/TWO": (S_IFREG, b"2" * 7000),
-    b"/a long file name": (S_IFREG, b"3" * 100),
-    b"/FOLDER": (S_IFDIR, b""),
-    b"/FOLDER/INSIDE": (S_IFREG, b"4" * 3000),
-    b"/FOLDER/DEEPER": (S_IFDIR, b""),
-    b"/EMPTY": (S_IFREG, b""),
-}
-
-
-class Patient:
-    """A volume with `TREE` on it, and ways to damage it."""
-
-    def __init__(self, options: FormatOptions) -> None:
-        self.image: MemoryImage = make_volume(FatFormat(), SIZE, options)
-        with mounted(FatFormat(), self.volume) as here:
-            for path, (kind, contents) in TREE.items():
-                if kind == S_IFDIR:
-                    here.vfs.mkdir(here.actor, path, 0o755)
-                else:
-                    here.put(path, contents)
-        self.geometry = Geometry.read(self.volume)
-
-    @property
-    def volume(self) -> BufferCache:
-        return image_volume(self.image)
-
-    def check(self, *, repair: bool = False) -> CheckReport:
-        return FatFormat().check(self.volume, repair=repair, clock=TestClock())
-
-    def tree(self) -> dict[bytes, tuple[int, bytes]]:
-        with mounted(FatFormat(), self.volume, writable=False) as here:
-            return here.tree()
-
-    def slot(self, name: bytes) -> tuple[int, Slot]:
-        """Where the entry with that short name is, in the root or in FOLDER, and the entry."""
-        at = bytes(self.image.data).index(name.ljust(11), self.geometry.root_offset)
-        return at, Slot.parse(self.image.data, at)
-
-    def put(self, at: int, slot: Slot) -> None:
-        self.image.data[at : at + SLOT_BYTES] = slot.pack()
-
-    def link(self, cluster: int, value: int) -> None:
-        """Change an entry of both FATs."""
-        volume = self.volume
-        table = AllocationTable(volume, self.geometry)
-        table.set(cluster, value)
-        table.write_changes()
-        volume.flush()
-
-    def following(self, cluster: int) -> int:
-        return AllocationTable(self.volume, self.geometry).get(cluster)
-
-
-def lost_chain(patient: Patient) -> None:
-    at, slot = patient.slot(b"ONE")
-    slot.name = b"\xe5NE".ljust(11)
-    patient.put(at, slot)
+from .fat_patient import TREE, VARIANTS, Patient, lost_chain, make_dirty
 
 
 def size_too_large(patient: Patient) -> None:
@@ -333,10 +267,6 @@ def test_a_volume_that_was_not_unmounted_says_so(patient: Patient) -> None:
     assert patient.image.data == before
     patient.check(repair=True)
     assert FatFormat().describe(patient.volume)["state"] == "clean"
-
-
-def make_dirty(patient: Patient) -> None:
-    patient.image.data[patient.geometry.state_offset] |= 1
 
 
 def test_a_volume_that_was_not_unmounted_is_put_right_before_it_is_written(patient: Patient) -> None:
