@@ -122,13 +122,16 @@ def test_a_program_that_cannot_be_started(system: System) -> None:
 
 
 def test_a_time_out_has_the_partial_output_and_leaves_nothing(system: System) -> None:
-    started = time.monotonic()
-    with pytest.raises(ProgramTimeout, match=r"talks_and_hangs did not end within 1 s") as error:
-        system.run(["talks_and_hangs"], timeout=1)
-    assert 1 <= time.monotonic() - started < 100
+    for seconds in (1, 10, 60):  # the host may stall us for longer than the program needs to talk
+        started = time.monotonic()
+        with pytest.raises(ProgramTimeout, match=rf"talks_and_hangs did not end within {seconds} s") as error:
+            system.run(["talks_and_hangs"], timeout=seconds)
+        assert seconds <= time.monotonic() - started < 100
+        assert_idle(system)
+        if error.value.stderr:
+            break
     assert isinstance(error.value, TimeoutError)
     assert (error.value.stdout, error.value.stderr) == (b"partial", b"error")
-    assert_idle(system)
     assert system.run(["/bin/nine"]).status == 9
 
 
@@ -265,6 +268,7 @@ def test_a_system_ends_with_its_block_whatever_happens() -> None:
 
 
 def test_no_threads_or_descriptors_are_left() -> None:
+    import gc
     import os
 
     def descriptors() -> int:
@@ -272,13 +276,15 @@ def test_no_threads_or_descriptors_are_left() -> None:
 
     with jefeos.boot() as system:
         system.write_file("/bin/spins", SPINS, 0o755)
-    before = (threading.active_count(), descriptors())
+    gc.collect()  # what earlier tests have left may go now, and not meanwhile
+    before = threading.active_count(), descriptors()
     for _ in range(3):
         with jefeos.boot() as system:
             system.write_file("/bin/spins", SPINS, 0o755)
             with pytest.raises(ProgramTimeout):
                 system.run(["spins"], timeout=0.03)
-    assert (threading.active_count(), descriptors()) == before
+    gc.collect()
+    assert threading.active_count() <= before[0] and descriptors() <= before[1]
 
 
 @pytest.mark.parametrize("options", [{"colour": "red"}, {"ram": "lots"}, {"scheduler": "lottery"}])

@@ -78,7 +78,8 @@ def count():
 several = [threading.Thread(target=count) for _ in range(12)]
 [thread.start() for thread in several]; [thread.join() for thread in several]; print(total)
 box, barrier = queue.Queue(3), threading.Barrier(3)
-threading.Thread(target=lambda: [box.put(i) for i in range(10)]).start(); print([box.get() for _ in range(10)])
+fills = threading.Thread(target=lambda: [box.put(i) for i in range(10)]); fills.start()
+print([box.get() for _ in range(10)]); fills.join()
 threads = [threading.Thread(target=barrier.wait) for _ in range(2)]; [t.start() for t in threads]; barrier.wait()
 [t.join() for t in threads]
 with ThreadPoolExecutor(4) as pool: print(list(pool.map(lambda n: n * n, range(10))))

@@ -36,7 +36,7 @@ def test_deaf():
         loop = asyncio.get_running_loop()
         def spin():  # the exception of pytest-timeout ends up in the loop's log
             loop.call_soon(spin)
-            sum(range(10_000))
+            sum(range(3_000_000))  # so that the time limit comes here, and not between two callbacks
         spin()
         await asyncio.sleep(1000)
     asyncio.run(main())

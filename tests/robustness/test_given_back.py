@@ -26,7 +26,7 @@ pytestmark = pytest.mark.peer
 
 
 def test_as_on_the_host(jefeos_boot: Callable[..., System]) -> None:
-    expected = subprocess.run(["/usr/bin/python3", SCRIPT, *CASES], capture_output=True, timeout=60, check=True)
+    expected = subprocess.run(["/usr/bin/python3", SCRIPT, *CASES], capture_output=True, timeout=200, check=True)
     system = jefeos_boot(root="/")
     system.write_file("/tmp/given_back.py", SCRIPT.read_bytes())
     before = take_stock(system.kernel)

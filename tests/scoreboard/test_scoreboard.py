@@ -128,6 +128,7 @@ def test_the_table_on_a_terminal(work: tuple[dict[str, Any], Evidence], tmp_path
         env=environment | ({"NO_COLOR": "1"} if no_color else {}),
         dimensions=(40, 160),
         encoding="utf-8",
+        timeout=100,
     )
     shown = child.read()
     assert "20.0 %" in shown and "┃" in shown

@@ -214,7 +214,7 @@ def test_the_console_on_a_terminal(alpine_root: str) -> None:
     child.sendline(b"stty size; exit 5")
     child.expect(b"50 120")
     child.expect(pexpect.EOF)
-    child.close()
+    child.wait()
     assert child.exitstatus == 5
 
 
@@ -236,7 +236,7 @@ def test_the_terminal_is_given_back(alpine_root: str, tmp_path: Path) -> None:
     os.kill(int((tmp_path / "pid").read_text()), signal.SIGTERM)
     child.expect(b"ended=143")
     child.expect(pexpect.EOF)
-    child.close()
+    child.wait()
     before = (tmp_path / "before").read_bytes()
     assert b"icanon" in before
     assert (tmp_path / "after").read_bytes() == before

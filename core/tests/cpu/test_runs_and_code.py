@@ -29,18 +29,18 @@ def test_ticks_end_runs_and_the_program_goes_on(guest: Guest) -> None:
     guest.program(COUNT_FOREVER)
     guest.engine.start_ticker(2)
     counts = [0]
-    for _ in range(10):
+    while len(set(counts)) <= 5 and len(counts) < 1000:  # on a busy host a run may get nothing done
         guest.run()
         assert guest.engine.ticked
         counts.append(guest.engine.get(Reg.RAX))
         assert guest.rip() in (CODE, CODE + 3)
-    assert counts == sorted(counts) and len(set(counts)) > 5  # on a busy host a run may get nothing done
+    assert counts == sorted(counts) and len(set(counts)) > 5
     guest.engine.stop_ticker()
 
 
 def test_ticked_is_false_when_something_else_ended_the_run(guest: Guest) -> None:
     guest.program(SYSCALL)
-    guest.engine.start_ticker(1000)
+    guest.engine.start_ticker(1_000_000)
     guest.run()
     assert not guest.engine.ticked
 

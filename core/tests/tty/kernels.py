@@ -50,7 +50,7 @@ class FakeKernel:
         """Who is on the CPU."""
         self.executor.current = process.tasks[0] if process is not None else None
 
-    def finish(self, result: Any, timeout: float = 5) -> Any:
+    def finish(self, result: Any, timeout: float = 60) -> Any:
         """The value of a `MaybeAwait`, waiting for it if need be."""
         if not inspect.iscoroutine(result):
             return result

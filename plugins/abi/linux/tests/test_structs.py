@@ -65,7 +65,7 @@ def test_layouts_are_the_compilers(tmp_path: Path, host_program: Callable[[str],
     source.write_text(HEADERS + "int main(void) {\n" + "\n".join(lines) + "\nreturn 0;\n}\n")
     program = tmp_path / "layout"
     subprocess.run([host_program("gcc"), "-w", "-o", program, source], check=True, timeout=60)
-    output = subprocess.run([program], capture_output=True, text=True, check=True, timeout=20).stdout
+    output = subprocess.run([program], capture_output=True, text=True, check=True, timeout=100).stdout
     assert output.splitlines() == expected
 
 
@@ -74,7 +74,7 @@ def test_numbers_are_the_headers(tmp_path: Path, host_program: Callable[[str], s
     source = tmp_path / "numbers.c"
     source.write_text("#include <asm/unistd.h>\n")
     command = [host_program("gcc"), "-E", "-dM", source]
-    macros = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout
+    macros = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100).stdout
     known = {
         words[1].removeprefix("__NR_"): int(words[2])
         for words in map(str.split, macros.splitlines())

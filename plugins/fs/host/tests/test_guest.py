@@ -40,7 +40,7 @@ def system(folder: Path) -> Iterator[System]:
 
 
 def run(system: System, script: str) -> Completed:
-    return system.run(["/bin/sh", "-c", script], timeout=20)
+    return system.run(["/bin/sh", "-c", script], timeout=100)
 
 
 @pytest.mark.parametrize("where", ["writable", "layered"])
@@ -125,7 +125,7 @@ def test_a_host_program_that_swaps_names_opens_no_way_out(system: System, folder
 @pytest.mark.peer
 def test_the_hosts_own_root_shows_no_state_of_the_host() -> None:
     with jefeos.boot(root="/", ram="64M") as system:
-        done = system.run(["/bin/sh", "-c", "ls /sys /dev/null; echo /proc/[0-9]*"], timeout=20)
+        done = system.run(["/bin/sh", "-c", "ls /sys /dev/null; echo /proc/[0-9]*"], timeout=100)
         assert b"/dev/null" in done.stdout
         processes = done.stdout.split(b"/proc/")[1:]
         assert all(int(pid) < 1000 for pid in processes)

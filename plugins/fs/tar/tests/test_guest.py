@@ -39,7 +39,7 @@ def test_a_root_boots_from_every_compression(alpine: Path, tmp_path: Path, kind:
     path = tmp_path / f"root.{kind}"
     path.write_bytes(COMPRESSORS[kind](gzip.decompress(alpine.read_bytes())))
     with jefeos.boot(root=str(path), ram="64M") as system:
-        assert system.run(["/bin/cat", "/etc/alpine-release"], timeout=20).stdout == b"3.20.3\n"
+        assert system.run(["/bin/cat", "/etc/alpine-release"], timeout=100).stdout == b"3.20.3\n"
 
 
 @pytest.mark.peer
@@ -66,7 +66,7 @@ def test_writes_stay_in_memory(alpine: Path) -> None:
     with jefeos.boot(root=str(alpine), ram="64M") as system:
         script = "echo new > /etc/motd; rm -r /media /usr/share; chmod 700 /bin/busybox;"
         script += "cat /etc/motd; ls -d /media; sync"
-        done = system.run(["/bin/sh", "-c", script], timeout=20)
+        done = system.run(["/bin/sh", "-c", script], timeout=100)
         assert done.stdout == b"new\n"
         assert b"No such file" in done.stderr
     assert hashlib.sha256(alpine.read_bytes()).digest() == before

@@ -85,7 +85,7 @@ def shell_fields(
         capture_output=True,
         cwd=folder,
         env={"HOME": "/home/guest", "LC_ALL": "C"},
-        timeout=20,
+        timeout=100,
     )
     return None if done.returncode else done.stdout.split(b"\0")[:-1]
 
