@@ -118,8 +118,8 @@ def run(
 ) -> int:
     """Run one program with the host's standard streams and pass its exit status on.
 
-    128+n for a program that signal n ended; 126 if it cannot be run, 127 if it is not there. What follows PROG
-    belongs to the program: options of jefeos stand before it.
+    128+n for a program that signal n ended; 126 if it cannot be run, 127 if it is not there. The system ends with
+    it, and so does what it left running. What follows PROG belongs to it: options of jefeos stand before.
     """
     from jefeos.cli.boot import run_command
 
