@@ -1,9 +1,10 @@
 """Whole jobs of software that nobody here wrote, each to be run by the host's Linux and by JefeOS.
 
 The parity table has small commands; these are a repository's life, a parallel build, compression in a row, two
-machines with compilers of their own, servers and clients of one protocol (network_scripts.py). Nothing that they print
-depends on the moment (pids, times). A job names the programs that it needs and works in an empty folder; one with a
-network has on the host a namespace of its own with nothing but the loopback device, as it has on JefeOS.
+machines with compilers of their own, servers and clients of one protocol (network_scripts.py), and what is larger
+(large_scripts.py). Nothing that they print depends on the moment (pids, times). A job names the programs that it needs
+and works in an empty folder; one with a network has on the host a namespace of its own with nothing but the loopback
+device, as it has on JefeOS.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from attrs import frozen
 from jefeos.api import System
 
 sys.path.insert(0, str(Path(__file__).parent))
+import large_scripts as large
 import network_scripts as network
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -250,6 +252,11 @@ JOBS = {
     "memcached": Job("memcached", network.MEMCACHED, network=True),
     "socat": Job("socat", network.SOCAT, network=True),
     "tls": Job("openssl curl", network.TLS, slow=True, network=True),
+    "postgresql": Job(f"psql setpriv {large.POSTGRES_SERVER}", large.POSTGRES, slow=True),
+    "tmux": Job("tmux", large.TMUX, slow=True),
+    "cmake-ninja": Job("cmake ninja gcc ctest", large.CMAKE, slow=True),
+    "ruby": Job("ruby", large.RUBY, slow=True),
+    "valgrind": Job("valgrind gcc", large.VALGRIND, slow=True),
 }
 
 
