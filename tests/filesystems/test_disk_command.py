@@ -178,6 +178,49 @@ def test_damage_is_reported_as_fsck_does(tmp_path: Path, capsys: pytest.CaptureF
     assert main(["disk", "fsck", str(path)]) == 0
 
 
+#: What is made, and what it is called in an MBR and in a GPT.
+FILESYSTEMS = [
+    ("ntfs", [], "0x7", "ebd0a0a2-b9e5-4433-87c0-68b6b72699c7"),
+    ("vfat", ["--variant", "fat12"], "0x1", "ebd0a0a2-b9e5-4433-87c0-68b6b72699c7"),
+    ("vfat", ["--variant", "fat16"], "0xe", "ebd0a0a2-b9e5-4433-87c0-68b6b72699c7"),
+    ("vfat", ["--variant", "fat32"], "0xc", "ebd0a0a2-b9e5-4433-87c0-68b6b72699c7"),
+    ("jefefs", [], "0x83", "0fc63daf-8483-4772-8e79-3d69d8477de4"),
+]
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize(("kind", "options", "mbr", "gpt"), FILESYSTEMS)
+def test_the_table_says_what_mkfs_made(
+    tmp_path: Path, host_program: Callable[[str], str], kind: str, options: list[str], mbr: str, gpt: str
+) -> None:
+    for table, expected in (("mbr", mbr), ("gpt", gpt)):
+        path = str(tmp_path / table)
+        assert main(["disk", "create", path, "--size", "40M", "--kind", "raw", "--table", table]) == 0
+        for _ in range(2):  # the second time there is one already
+            assert main(["disk", "mkfs", f"{path}:1", "--type", kind, "--force", *options]) == 0
+        done = subprocess.run([host_program("sfdisk"), "-J", path], check=True, capture_output=True)
+        (part,) = json.loads(done.stdout)["partitiontable"]["partitions"]
+        assert (f"0x{part['type']}" if table == "mbr" else part["type"].lower(), done.stderr) == (expected, b"")
+        checked = subprocess.run([host_program("sfdisk"), "--verify", path], check=True, capture_output=True)
+        assert b"No errors detected" in checked.stdout
+
+
+@pytest.mark.peer
+def test_mkfs_of_a_logical_partition(tmp_path: Path, host_program: Callable[[str], str]) -> None:
+    """Its type is in the record before it; the others keep theirs."""
+    path = str(tmp_path / "disk.img")
+    assert main(["disk", "create", path, "--size", "40M", "--kind", "raw"]) == 0
+    script = "label: dos\nstart=2048, size=8192, type=83\nstart=16384, size=60000, type=f\n" \
+             "start=18432, size=10240, type=7\nstart=30720, size=10240, type=7\nstart=43008, size=10240, type=82\n"
+    sfdisk = host_program("sfdisk")
+    subprocess.run([sfdisk, "-q", path], input=script.encode(), check=True, capture_output=True)
+    for number in (6, 7):
+        assert main(["disk", "mkfs", f"{path}:{number}", "--type", "jefefs"]) == 0
+    done = subprocess.run([sfdisk, "-J", path], check=True, capture_output=True)
+    parts = json.loads(done.stdout)["partitiontable"]["partitions"]
+    assert [part["type"] for part in parts] == ["83", "f", "7", "83", "82"]  # 82 is for swapping, whatever is there
+
+
 @pytest.mark.peer
 def test_mtools_sees_what_was_copied(
     tmp_path: Path, host_program: Callable[[str], str], capfdbinary: pytest.CaptureFixture[bytes]

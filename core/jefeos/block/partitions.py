@@ -85,6 +85,20 @@ class PartitionEntry:
     kind: str
     """``0x83`` in an MBR; the type's GUID in a GPT."""
     name: str = ""
+    record: int = 0
+    """Where on the disk its record of an MBR, or of a logical partition, lies, in bytes; 0 in a GPT."""
+
+
+@frozen
+class PartitionKind:
+    """What either table calls a partition that holds a filesystem of some kind."""
+
+    mbr: int
+    gpt: uuid.UUID
+
+
+LINUX_DATA: Final = PartitionKind(0x83, uuid.UUID("0FC63DAF-8483-4772-8E79-3D69D8477DE4"))
+MICROSOFT_DATA: Final = PartitionKind(0x07, uuid.UUID("EBD0A0A2-B9E5-4433-87C0-68B6B72699C7"))
 
 
 class Partition(BlockDevice):
@@ -167,7 +181,9 @@ def _read_mbr(
         if entry.kind in EXTENDED_TYPES:
             found += _read_logical(device, entry, complain)
         elif entry.kind:
-            found.append(PartitionEntry(number, entry.first_lba, entry.sector_count, f"0x{entry.kind:02x}"))
+            record = MBR_TABLE_OFFSET + (number - 1) * MbrEntry.size
+            kind = f"0x{entry.kind:02x}"
+            found.append(PartitionEntry(number, entry.first_lba, entry.sector_count, kind, record=record))
     return sorted(found, key=lambda entry: entry.number)
 
 
@@ -188,7 +204,8 @@ def _read_logical(device: BlockDevice, extended: MbrEntry, complain: Callable[[s
         if logical.kind and logical.sector_count:
             number = FIRST_LOGICAL + len(found)
             kind = f"0x{logical.kind:02x}"
-            found.append(PartitionEntry(number, lba + logical.first_lba, logical.sector_count, kind))
+            record = lba * device.sector_bytes + MBR_TABLE_OFFSET
+            found.append(PartitionEntry(number, lba + logical.first_lba, logical.sector_count, kind, record=record))
         if following.kind not in EXTENDED_TYPES or not following.first_lba:
             break
         next_lba = extended.first_lba + following.first_lba
@@ -202,17 +219,25 @@ def _read_logical(device: BlockDevice, extended: MbrEntry, complain: Callable[[s
 # --- GPT ----------------------------------------------------------------------------------------------------------
 
 
-def _read_gpt(device: BlockDevice, lba: int) -> list[PartitionEntry] | None:
-    """The entries by the header at ``lba``; None if it is not whole."""
+@frozen
+class GptCopy:
+    """One of the two copies of a GPT."""
+
+    sector: bytes
+    """With the header."""
+    header: GptHeader
+    array: bytes
+
+
+def read_gpt_copy(device: BlockDevice, lba: int) -> GptCopy | None:
+    """The copy with its header at ``lba``; None if it is not whole."""
     if not 0 < lba < device.sector_count:
         return None
     sector = device.read(lba, 1)
     header = GptHeader.parse(sector)
     if header.signature != GPT_SIGNATURE or not GptHeader.size <= header.header_bytes <= len(sector):
         return None
-    covered = bytearray(sector[: header.header_bytes])
-    covered[GPT_CHECKSUM_OFFSET : GPT_CHECKSUM_OFFSET + 4] = bytes(4)
-    if zlib.crc32(covered) != header.header_crc32 or header.my_lba != lba:
+    if gpt_checksum(sector, header.header_bytes) != header.header_crc32 or header.my_lba != lba:
         return None
     if not (
         header.entry_count <= MOST_GPT_ENTRIES
@@ -225,11 +250,24 @@ def _read_gpt(device: BlockDevice, lba: int) -> list[PartitionEntry] | None:
     if not 0 < header.entries_lba <= device.sector_count - sectors:
         return None
     array = device.read(header.entries_lba, sectors)[:length]
-    if zlib.crc32(array) != header.entries_crc32:
+    return GptCopy(sector, header, array) if zlib.crc32(array) == header.entries_crc32 else None
+
+
+def gpt_checksum(sector: bytes, header_bytes: int) -> int:
+    """What belongs into ``header_crc32``."""
+    covered = bytearray(sector[:header_bytes])
+    covered[GPT_CHECKSUM_OFFSET : GPT_CHECKSUM_OFFSET + 4] = bytes(4)
+    return zlib.crc32(covered)
+
+
+def _read_gpt(device: BlockDevice, lba: int) -> list[PartitionEntry] | None:
+    """The entries by the header at ``lba``; None if it is not whole."""
+    copy = read_gpt_copy(device, lba)
+    if copy is None:
         return None
     found = []
-    for number in range(header.entry_count):
-        entry = GptEntry.parse(array, number * header.entry_bytes)
+    for number in range(copy.header.entry_count):
+        entry = GptEntry.parse(copy.array, number * copy.header.entry_bytes)
         if any(entry.type_guid):
             name = entry.name.decode("utf-16-le", "replace").partition("\0")[0]
             count = entry.last_lba - entry.first_lba + 1

@@ -21,7 +21,7 @@ from attrs import define, evolve, frozen
 from jefeos.block.cache import DEFAULT_CAPACITY_BYTES, BufferCache
 from jefeos.block.device import BlockDevice
 from jefeos.block.image import DiskImage, ImageDevice, open_image
-from jefeos.block.partitions import Partition, PartitionEntry, read_partitions
+from jefeos.block.partitions import Partition, PartitionEntry, PartitionKind, read_partitions
 from jefeos.block.volume import CheckReport, FormatOptions, Progress, SnapshotInfo, VolumeFormat, no_progress
 from jefeos.errors import Errno, KernelError, UsageError
 
@@ -181,6 +181,9 @@ class LazyFormat(VolumeFormat):
 
     def describe(self, volume: BufferCache) -> dict[str, str | int]:
         return self.real.describe(volume)
+
+    def partition_kind(self, volume: BufferCache) -> PartitionKind:
+        return self.real.partition_kind(volume)
 
     @property
     def has_snapshots(self) -> bool:  # type: ignore[override]

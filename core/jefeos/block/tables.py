@@ -2,6 +2,7 @@
 
     write_table(device, "gpt", [span], entropy)    overwrites whatever table was there; the partitions stay as they are
     whole_disk(device)                             the one partition that fills a disk, as fdisk would place it
+    set_kind(device, entry, kind)                  what the table says is in a partition, after mkfs
 
 Partitions start at a mebibyte, as every tool of today places them. The device is flushed at the end.
 """
@@ -19,13 +20,20 @@ from jefeos.block.device import BlockDevice
 from jefeos.block.partitions import (
     GPT_CHECKSUM_OFFSET,
     GPT_SIGNATURE,
+    LINUX_DATA,
     MBR_ENTRIES,
     MBR_SIGNATURE,
     MBR_TABLE_OFFSET,
+    MICROSOFT_DATA,
     PROTECTIVE_TYPE,
+    GptCopy,
     GptEntry,
     GptHeader,
     MbrEntry,
+    PartitionEntry,
+    PartitionKind,
+    gpt_checksum,
+    read_gpt_copy,
 )
 from jefeos.errors import UsageError
 
@@ -34,9 +42,9 @@ ALIGNMENT_SECTORS: Final = 2048
 GPT_REVISION: Final = 0x0001_0000
 GPT_ENTRIES: Final = 128
 GPT_ENTRY_SECTORS: Final = 32
-LINUX_TYPE: Final = 0x83
-MICROSOFT_TYPE: Final = 0x07
-BASIC_DATA: Final = uuid.UUID("EBD0A0A2-B9E5-4433-87C0-68B6B72699C7")
+PLAIN_MBR_TYPES: Final = frozenset({0x01, 0x04, 0x06, 0x0B, 0x0C, 0x0E, MICROSOFT_DATA.mbr, LINUX_DATA.mbr})
+PLAIN_GPT_TYPES: Final = frozenset({MICROSOFT_DATA.gpt.bytes_le, LINUX_DATA.gpt.bytes_le})
+"""Types that say no more than which filesystem is there. Others (EFI system, recovery, swap) say what it is for."""
 LARGEST_MBR_LBA: Final = 0xFFFF_FFFF
 MBR_SERIAL_OFFSET: Final = 440
 NO_CHS: Final = b"\xfe\xff\xff"
@@ -48,7 +56,7 @@ class Span:
 
     first_lba: int
     sector_count: int
-    mbr_type: int = MICROSOFT_TYPE
+    kind: PartitionKind = MICROSOFT_DATA
 
 
 def whole_disk(device: BlockDevice) -> Span:
@@ -75,7 +83,7 @@ def _write_mbr(device: BlockDevice, spans: Sequence[Span], serial: bytes) -> Non
         raise UsageError("an MBR holds four partitions within the first 2 TiB: take a GPT")
     sector = bytearray(device.read(0, 1))
     sector[MBR_SERIAL_OFFSET : MBR_SERIAL_OFFSET + 4] = serial
-    entries = [_mbr_entry(span.mbr_type, span.first_lba, span.sector_count) for span in spans]
+    entries = [_mbr_entry(span.kind.mbr, span.first_lba, span.sector_count) for span in spans]
     _put_entries(sector, entries)
     device.write(0, sector)
 
@@ -96,7 +104,7 @@ def _write_gpt(device: BlockDevice, spans: Sequence[Span], entropy: Callable[[in
     last = device.sector_count - 1
     packed = b"".join(
         GptEntry(
-            type_guid=BASIC_DATA.bytes_le,
+            type_guid=span.kind.gpt.bytes_le,
             unique_guid=_random_guid(entropy),
             first_lba=span.first_lba,
             last_lba=span.first_lba + span.sector_count - 1,
@@ -133,8 +141,44 @@ def _gpt_header(here: int, other: int, entries_lba: int, last: int, guid: bytes,
         entry_bytes=GptEntry.size,
         entries_crc32=zlib.crc32(table),
     ).pack()
-    checksum = zlib.crc32(header).to_bytes(4, "little")
-    return header[:GPT_CHECKSUM_OFFSET] + checksum + header[GPT_CHECKSUM_OFFSET + 4 :]
+    return _signed(header, len(header))
+
+
+def _signed(sector: bytes, header_bytes: int) -> bytes:
+    checksum = gpt_checksum(sector, header_bytes).to_bytes(4, "little")
+    return sector[:GPT_CHECKSUM_OFFSET] + checksum + sector[GPT_CHECKSUM_OFFSET + 4 :]
+
+
+def set_kind(device: BlockDevice, entry: PartitionEntry, kind: PartitionKind) -> None:
+    """Have the table say what is in a partition, unless it says already what that is for. The device is flushed."""
+    if entry.record:
+        lba, offset = divmod(entry.record, device.sector_bytes)
+        sector = bytearray(device.read(lba, 1))
+        record = MbrEntry.parse(sector, offset)
+        if record.kind in PLAIN_MBR_TYPES:
+            record.kind = kind.mbr
+            sector[offset : offset + MbrEntry.size] = record.pack()
+            device.write(lba, sector)
+            device.flush()
+        return
+    for lba in (device.sector_count - 1, 1):  # one of the copies is whole at each moment
+        copy = read_gpt_copy(device, lba)
+        if copy is not None:
+            _set_gpt_kind(device, copy, entry.number - 1, kind)
+
+
+def _set_gpt_kind(device: BlockDevice, copy: GptCopy, index: int, kind: PartitionKind) -> None:
+    header, length = copy.header, len(copy.array)
+    start = index * header.entry_bytes
+    if copy.array[start : start + 16] not in PLAIN_GPT_TYPES:
+        return
+    array = bytearray(device.read(header.entries_lba, -(-length // device.sector_bytes)))
+    array[start : start + 16] = kind.gpt.bytes_le
+    header.entries_crc32 = zlib.crc32(array[:length])
+    sector = header.pack() + copy.sector[GptHeader.size :]
+    device.write(header.entries_lba, array)
+    device.write(header.my_lba, _signed(sector, header.header_bytes))
+    device.flush()
 
 
 def _random_guid(entropy: Callable[[int], bytes]) -> bytes:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import field, frozen
 
+from jefeos.block.partitions import LINUX_DATA, PartitionKind
 from jefeos.errors import Errno, KernelError
 
 if TYPE_CHECKING:
@@ -124,6 +125,10 @@ class VolumeFormat(ABC):
     def describe(self, volume: BufferCache) -> dict[str, str | int]:
         """What ``jefeos disk info`` shows, by name: label, serial, version, size_bytes, cluster_bytes and so on;
         used_bytes and free_bytes are those of `CheckReport`."""
+
+    def partition_kind(self, volume: BufferCache) -> PartitionKind:
+        """What a partition table is to call a partition with this filesystem, which was just made on it."""
+        return LINUX_DATA
 
     # --- snapshots of a volume that is not mounted ---------------------------------------------------------------
 

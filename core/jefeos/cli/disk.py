@@ -67,8 +67,11 @@ def create_command(image: str, size: str, kind: str | None, table: str | None) -
 def mkfs_command(
     source: str, kind: str, *, label: str, cluster: str | None, variant: str | None, force: bool
 ) -> int:
-    """Lay out a filesystem. What is there already is only overwritten by force."""
+    """Lay out a filesystem, of which the partition table gets to know. What is there already is only overwritten by
+    force."""
+    from jefeos.block.image import ImageDevice
     from jefeos.block.partitions import read_partitions
+    from jefeos.block.tables import set_kind
     from jefeos.block.volume import FormatOptions
     from jefeos.config import parse_size
     from jefeos.sched.clock import RealClock
@@ -94,6 +97,8 @@ def mkfs_command(
         )
         with progress_bar("formatting") as told, speaking_of(source):
             chosen.volume.make(volume.cache, options, RealClock(), told)
+            if volume.entry is not None:
+                set_kind(ImageDevice(volume.image), volume.entry, chosen.volume.partition_kind(volume.cache))
     finally:
         with speaking_of(source):
             volume.release()

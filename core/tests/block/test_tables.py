@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import random
 import subprocess
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from jefeos.block.image import ImageDevice, create_image, open_image
-from jefeos.block.partitions import read_partitions
-from jefeos.block.tables import TABLES, Span, whole_disk, write_table
+from jefeos.block.partitions import LINUX_DATA, MICROSOFT_DATA, PartitionKind, read_gpt_copy, read_partitions
+from jefeos.block.tables import TABLES, Span, set_kind, whole_disk, write_table
 from jefeos.errors import UsageError
 from jefeos.testing.volumes import MemoryImage
 
@@ -39,6 +40,59 @@ def test_the_backup_of_a_gpt_counts() -> None:
     before = read_partitions(device)
     device.write(1, bytes(512))
     assert read_partitions(device) == before != []
+
+
+def kinds_of(device: ImageDevice) -> list[str]:
+    return [entry.kind for entry in read_partitions(device)]
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_the_kind_of_one_partition_changes(kind: str) -> None:
+    device = device_of(16 << 20)
+    write_table(device, kind, TWO, random.Random(1).randbytes)
+    before = read_partitions(device)
+    set_kind(device, before[1], LINUX_DATA)
+    linux = {"mbr": "0x83", "gpt": str(LINUX_DATA.gpt)}[kind]
+    assert kinds_of(device) == [before[0].kind, linux]
+    device.write(1, bytes(512))
+    assert kinds_of(device) == [before[0].kind, linux]  # the backup of a GPT says so too
+    assert [entry.first_lba for entry in read_partitions(device)] == [2048, 8192]
+
+
+def test_what_a_partition_is_for_stays() -> None:
+    """An EFI system partition is a FAT, and does not become one for data by a mkfs."""
+    device = device_of(16 << 20)
+    efi = PartitionKind(0xEF, uuid.UUID("C12A7328-F81F-11D2-BA4B-00A0C93EC93B"))
+    for table, shown in (("mbr", "0xef"), ("gpt", str(efi.gpt))):
+        write_table(device, table, [Span(2048, 4096, efi)], random.Random(1).randbytes)
+        set_kind(device, read_partitions(device)[0], MICROSOFT_DATA)
+        assert kinds_of(device) == [shown]
+
+
+def test_a_damaged_copy_of_a_gpt_is_left_as_it_is() -> None:
+    device = device_of(16 << 20)
+    write_table(device, "gpt", TWO, random.Random(1).randbytes)
+    damaged = bytearray(device.read(1, 1))
+    damaged[80] ^= 1
+    device.write(1, damaged)
+    set_kind(device, read_partitions(device)[0], LINUX_DATA)
+    assert device.read(1, 1) == damaged
+    assert kinds_of(device) == [str(LINUX_DATA.gpt), str(MICROSOFT_DATA.gpt)]
+
+
+def test_a_gpt_is_whole_after_each_write_of_a_change() -> None:
+    device = device_of(16 << 20)
+    write_table(device, "gpt", TWO, random.Random(1).randbytes)
+    entry = read_partitions(device)[0]
+    seen = []
+
+    class Watched(ImageDevice):
+        def write(self, lba: int, data: bytes | bytearray | memoryview) -> None:
+            super().write(lba, data)
+            seen.append([read_gpt_copy(device, place) is not None for place in (1, device.sector_count - 1)])
+
+    set_kind(Watched(device.image), entry, LINUX_DATA)
+    assert seen == [[True, False], [True, True], [False, True], [True, True]]
 
 
 def test_what_a_table_cannot_hold() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jefeos.block.partitions import MICROSOFT_DATA, PartitionKind
 from jefeos.block.volume import CheckReport, FormatOptions, Progress, VolumeFormat, no_progress
 from jefeos.errors import CorruptError
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from jefeos.vfs.inode import Clock, Filesystem
 
 NO_LABEL = "NO NAME"
+MBR_TYPES = {12: 0x01, 16: 0x0E, 32: 0x0C}
+"""Those of 16 and 32 bits for whoever counts sectors and no cylinders."""
 
 
 class FatFormat(VolumeFormat):
@@ -89,6 +92,9 @@ class FatFormat(VolumeFormat):
             "fats": geometry.fat_count,
             "state": "dirty" if is_dirty(geometry, table) else "clean",
         }
+
+    def partition_kind(self, volume: BufferCache) -> PartitionKind:
+        return PartitionKind(MBR_TYPES[Geometry.read(volume).bits], MICROSOFT_DATA.gpt)
 
 
 def volume_label(volume: BufferCache, geometry: Geometry, table: AllocationTable) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from jefeos.block.partitions import MICROSOFT_DATA, PartitionKind
 from jefeos.block.volume import CheckReport, FormatOptions, Progress, VolumeFormat, no_progress
 from jefeos.errors import Errno, KernelError
 
@@ -82,6 +83,9 @@ class NtfsFormat(VolumeFormat):
             "records_in_use": mounted.mft.bitmap.taken,
             "state": "not unmounted cleanly" if information.flags & VolumeFlags.DIRTY else "clean",
         }
+
+    def partition_kind(self, volume: BufferCache) -> PartitionKind:
+        return MICROSOFT_DATA
 
 
 def _recovered(volume: BufferCache, *, writable: bool) -> BufferCache:
