@@ -183,6 +183,9 @@ class BufferCache:
             in_order = first <= self._ahead_end <= last + 1
             self._ahead = min(max(2 * self._ahead, FIRST_AHEAD), MOST_AHEAD) if in_order else 0
             end = self._ahead_end = min(last + 1 + self._ahead, -(-self.size_bytes // PAGE_BYTES))
+            if end == first + 1:  # metadata here and there
+                self._read_run(first, end)
+                return
         number = first
         while number < end:
             if number in pages:

@@ -28,6 +28,7 @@ from jefeos_fs_ntfs.layout import (
 
 _RESIDENT_ATTRIBUTE: Final = struct.Struct("<IIBBHHHIH2x")
 """ATTRIBUTE_HEADER and RESIDENT_HEADER in one."""
+_END: Final = int(AttributeType.END)
 _RESIDENT_OFFSET: Final = ATTRIBUTE_HEADER.size
 _INSTANCE_OFFSET: Final = 14
 _HAS_COMPRESSED_SIZE: Final = int(AttributeFlags.COMPRESSED | AttributeFlags.SPARSE)
@@ -120,28 +121,30 @@ def find_attributes(data: bytes, offset: int, end: int) -> tuple[Place, ...]:
     """
     places: list[Place] = []
     unpack, least = _RESIDENT_ATTRIBUTE.unpack_from, RESIDENT_VALUE_OFFSET
-    while True:
-        if offset + 4 > end:
-            raise CorruptError("file record: its attributes have no end mark")
-        if data[offset : offset + 4] == b"\xff\xff\xff\xff":
-            return tuple(places)
-        if offset + least > end:
-            raise CorruptError(f"file record: an attribute at {offset} does not fit")
+    while offset + least <= end:
         kind, length, non_resident, name_length, name_offset, flags, instance, value_length, value_offset = unpack(
             data, offset
         )
-        if length & 7 or length < least or offset + length > end:
+        if kind == _END:
+            return tuple(places)
+        stop = offset + length
+        if length & 7 or length < least or stop > end:
             raise CorruptError(f"attribute {type_name(kind)}: its length is {length} at {offset} of {end}")
         if name_length and name_offset + 2 * name_length > length:
             raise CorruptError(f"attribute {type_name(kind)}: its name leaves the attribute")
         if non_resident:
-            _check_non_resident(kind, data[offset : offset + length], length)
+            _check_non_resident(kind, data[offset:stop], length)
         elif value_offset + value_length > length:
             raise CorruptError(f"attribute {type_name(kind)}: its value leaves the attribute")
         value = offset + value_offset
-        places.append((kind, offset, offset + length, non_resident, name_length, offset + name_offset, flags, instance,
-                       value, value + value_length))
-        offset += length
+        places.append((kind, offset, stop, non_resident, name_length, offset + name_offset, flags, instance, value,
+                       value + value_length))
+        offset = stop
+    if offset + 4 > end:
+        raise CorruptError("file record: its attributes have no end mark")
+    if int.from_bytes(data[offset : offset + 4], "little") != _END:
+        raise CorruptError(f"file record: an attribute at {offset} does not fit")
+    return tuple(places)
 
 
 def attribute_at(data: bytes, place: Place) -> Attribute:

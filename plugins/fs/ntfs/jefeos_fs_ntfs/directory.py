@@ -36,7 +36,15 @@ from jefeos_fs_ntfs.entry import Entry
 from jefeos_fs_ntfs.extended import DEFAULT_PERMISSIONS, Owner, owner_attributes
 from jefeos_fs_ntfs.index import Index
 from jefeos_fs_ntfs.index_edit import insert, remove
-from jefeos_fs_ntfs.inode import NtfsInode, StreamInode, index_entry, make_name, name_of, reference_number
+from jefeos_fs_ntfs.inode import (
+    Facts,
+    NtfsInode,
+    StreamInode,
+    index_entry,
+    make_name,
+    name_of,
+    reference_number,
+)
 from jefeos_fs_ntfs.layout import (
     FILE_NAME,
     INDEX_ENTRY,
@@ -68,6 +76,7 @@ _SPECIAL: Final = int(FileAttributes.REPARSE_POINT | FileAttributes.SYSTEM)
 _ATTRIBUTES_OFFSET: Final = INDEX_ENTRY.size + FILE_NAME.size - 10
 _NAMESPACE_OFFSET: Final = INDEX_ENTRY.size + FILE_NAME.size - 1
 _NAME_LENGTH_OFFSET: Final = _NAMESPACE_OFFSET - 1
+_LENGTH_IN_VALUE: Final = _NAME_LENGTH_OFFSET - INDEX_ENTRY.size
 _PAIRS: Final = {int(Namespace.WIN32): int(Namespace.DOS), int(Namespace.DOS): int(Namespace.WIN32)}
 _EMPTY_DATA: Final = make_resident(AttributeType.DATA, b"")
 
@@ -165,9 +174,10 @@ class NtfsDirectory(NtfsInode):
             attributes |= _REPARSE_POINT
             reparse.note(fs.volume, tag, record.reference)
             rest = [rest[0], make_resident(AttributeType.REPARSE_POINT, value).with_instance(len(rest) + 2), *rest[1:]]
-        inode = (NtfsDirectory if is_directory else NtfsInode)(
-            fs, entry, kind, Owner(mode, uid, gid), nlink=1 if units is not None else 0, size=size, rdev=rdev,
-            target=target, file_attributes=attributes, security_id=fs.security_id(), tag=tag, time_ns=fs.now_ns())
+        now_ns = fs.now_ns()
+        inode = (NtfsDirectory if is_directory else NtfsInode)(fs, entry, Facts(
+            kind, Owner(mode, uid, gid), (now_ns, now_ns, now_ns, now_ns), 1 if units is not None else 0, size, rdev,
+            target, attributes, fs.security_id(), tag))
         times = inode.times()
         standard = make_resident(AttributeType.STANDARD_INFORMATION, STANDARD_INFORMATION.pack(
             *times, attributes, 0, inode.security_id, 0, 0))
@@ -255,15 +265,17 @@ class NtfsDirectory(NtfsInode):
         inode = fs.inode(reference)
         entry = inode.entry
         names = entry.values(_FILE_NAME)
-        here = [name for name in names if int.from_bytes(name[:6], "little") == parent]
         wanted = found[_NAME_LENGTH_OFFSET : _NAME_LENGTH_OFFSET + 2 + 2 * len(units)]
-        gone = [name for name in here if name[_NAME_LENGTH_OFFSET - INDEX_ENTRY.size :] == wanted]
+        gone = [name for name in names
+                if name[_LENGTH_IN_VALUE:] == wanted and int.from_bytes(name[:6], "little") == parent]
         if not gone:
             raise CorruptError(f"MFT record {entry.number} does not have the name that leads to it")
         pair = _PAIRS.get(found[_NAMESPACE_OFFSET])
         if pair is not None:
-            gone = [gone[0], *[name for name in here if name_of(name)[1] == pair][:1]]
-            for name in gone[1:]:
+            others = [name for name in names
+                      if int.from_bytes(name[:6], "little") == parent and name_of(name)[1] == pair]
+            gone = [*gone[:1], *others[:1]]
+            for name in others[:1]:
                 remove(self.index, key_of(fs, name))
         if len(gone) == len(names) and not inode.open_count and not keep:
             if inode.tag:

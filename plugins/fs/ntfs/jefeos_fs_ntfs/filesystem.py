@@ -6,7 +6,7 @@ thousand by a strong one. `changed` holds those whose times or sizes have to be 
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from jefeos.errors import CorruptError, Errno, KernelError
@@ -26,13 +26,15 @@ from jefeos_fs_ntfs.inode import (
     name_of,
     reference_number,
 )
-from jefeos_fs_ntfs.layout import NAME_UNITS_MAX, MetaFile
+from jefeos_fs_ntfs.layout import NAME_UNITS_MAX, AttributeType, MetaFile
 from jefeos_fs_ntfs.secure import default_security_id
 from jefeos_fs_ntfs.volume import Volume
 from jefeos_fs_ntfs.weak import WeakTable
 
 if TYPE_CHECKING:
     from jefeos.mm.pagecache import PageCache
+
+    from jefeos_fs_ntfs.entry import Entry
 
 NTFS_MAGIC_NUMBER: Final = 0x5346544E
 RECENT_INODES: Final = 8192
@@ -55,14 +57,14 @@ class NtfsFilesystem(Filesystem):
         self.empty_index = new_index(volume.geometry.index_bytes, volume.geometry.cluster_bytes)
         self._inodes: WeakTable[int, NtfsInode] = WeakTable()
         self._streams: WeakTable[tuple[int, str], StreamInode] = WeakTable()
-        self._recent: deque[NtfsInode] = deque(maxlen=RECENT_INODES)
+        self._recent: OrderedDict[int, NtfsInode] = OrderedDict()
         self._security_id = -1
         self._born: set[int] = set()
         """Files that the medium does not know yet."""
         self._half_gone: set[int] = set()
         """Open files without a name that still have one on the medium."""
         volume.before_commit = self._flush_changed
-        root = self._load(MetaFile.ROOT)
+        root = self._load(volume.entry(MetaFile.ROOT))
         if not isinstance(root, NtfsDirectory):
             raise CorruptError("MFT record 5 is not a directory")
         root.index.lookup(("", ""))
@@ -88,25 +90,24 @@ class NtfsFilesystem(Filesystem):
         number = reference_number(reference)
         inode = self._inodes.get(number)
         if inode is None:
-            self.volume.mft.read_reference(reference)
-            inode = self._load(number)
+            inode = self._load(self.volume.entry_of(self.volume.mft.read_reference(reference)))
         elif inode.entry.base.sequence != reference >> 48 and reference >> 48:
             raise CorruptError(f"MFT record {number}: a reference to it is out of date")
         return inode
 
-    def _load(self, number: int) -> NtfsInode:
-        entry = self.volume.entry(number)
+    def _load(self, entry: Entry) -> NtfsInode:
         facts = describe(entry)
-        times = facts.pop("times")
-        inode = (NtfsDirectory if facts["kind"] == S_IFDIR and entry.is_directory else NtfsInode)(self, entry, **facts)
-        inode.btime_ns, inode.mtime_ns, inode.ctime_ns, inode.atime_ns = times
+        inode = (NtfsDirectory if facts.kind == S_IFDIR and entry.is_directory else NtfsInode)(self, entry, facts)
         self.adopt(inode)
         return inode
 
     def adopt(self, inode: NtfsInode) -> None:
         """It is the object for its file from now on."""
         self._inodes[inode.ino] = inode
-        self._recent.append(inode)
+        recent = self._recent
+        recent[inode.ino] = inode
+        if len(recent) > RECENT_INODES:
+            recent.popitem(last=False)
         if self.volume.needs_trimming:
             self.volume.trim([other.index for other in self._inodes.values() if isinstance(other, NtfsDirectory)])
 
@@ -138,10 +139,8 @@ class NtfsFilesystem(Filesystem):
         """An alternate stream as a file."""
         inode = self._streams.get((owner.ino, name))
         if inode is None:
-            facts = describe(owner.entry)
-            facts.pop("times")
-            facts["size"] = owner.entry.stream(0x80, name).data_size
-            self._streams[owner.ino, name] = inode = StreamInode(self, owner.entry, **facts)
+            facts = describe(owner.entry)._replace(size=owner.entry.stream(AttributeType.DATA, name).data_size)
+            self._streams[owner.ino, name] = inode = StreamInode(self, owner.entry, facts)
             inode.stream_name = name
             inode.mode = owner.mode
             inode.ino = owner.ino | (len(self._streams) & 0x7FFF) << STREAM_SHIFT
@@ -163,6 +162,7 @@ class NtfsFilesystem(Filesystem):
         """Its record has been given back."""
         self.changed.pop(inode, None)
         self._inodes.discard(inode.ino)
+        self._recent.pop(inode.ino, None)
         self.volume.drop_entry(inode.ino)
 
     # -- what is put off --

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from jefeos.errors import CorruptError
 
@@ -37,10 +37,33 @@ if TYPE_CHECKING:
     from jefeos_fs_ntfs.entry import Entry
     from jefeos_fs_ntfs.transaction import Block
 
+Path: TypeAlias = list[tuple[Node, int]]
+"""Nodes from the root on, and which child was taken."""
 DEPTH_MAX: Final = 24
-SEARCHED_PACKED: Final = 8
+SEARCHED_PACKED: Final = 16
 """Searches of a block before all of it is decoded."""
 _HEADER_OFFSET: Final = INDEX_BLOCK.size
+_ALLOCATION: Final = int(AttributeType.INDEX_ALLOCATION)
+
+
+class Finger:
+    """A leaf, the way to it, and the keys that it lies between (None: no bound on that side).
+
+    What is looked for next is often near what was found last: names in order, and one that is looked up to be removed.
+    """
+
+    __slots__ = ("high", "leaf", "low", "path")
+
+    def __init__(self, path: Path, leaf: Node, low: Key, high: Key) -> None:
+        self.path = path
+        self.leaf = leaf
+        self.low = low
+        self.high = high
+
+    def covers(self, key: Key) -> bool:
+        """Whether this leaf is where the key is or belongs."""
+        low, high = self.low, self.high
+        return (low is None or low < key) and (high is None or key < high)
 
 
 class Index:
@@ -50,11 +73,14 @@ class Index:
         self.entry = entry
         self.name = name
         self.volume = entry.volume
+        self.title = f"MFT record {entry.number}: index {name}"
         self.nodes: dict[int, Node] = {}
         self.packed: dict[int, PackedNode] = {}
         """Blocks that were only searched so far; none of them is in ``nodes``."""
         self.bitmap: Bitmap | None = None
         """Of blocks, once something was changed."""
+        self.finger: Finger | None = None
+        """The leaf that was descended to last; None after a change of children or of what separates them."""
         attribute = entry.find(AttributeType.INDEX_ROOT, name)
         if attribute is None:
             raise CorruptError(f"{self}: there is no $INDEX_ROOT")
@@ -80,17 +106,29 @@ class Index:
 
     # -- looking up --
 
-    def descend(self, key: Key) -> tuple[list[tuple[Node, int]], Node, int, bool]:
+    def descend(self, key: Key) -> tuple[Path, Node, int, bool]:
         """Where ``key`` is or belongs: the nodes above with the child taken, the node, the position, and whether."""
+        finger = self.finger
+        if finger is not None and finger.covers(key):
+            path, node = finger.path, finger.leaf
+            position = bisect_left(node.keys, key)
+            return path, node, position, node.keys[position : position + 1] == [key]
         node = self.root
-        path: list[tuple[Node, int]] = []
+        path = []
+        low = high = None
         while True:
             keys = node.keys
             position = bisect_left(keys, key)
-            if position < len(keys) and keys[position] == key:
-                return path, node, position, True
+            found = position < len(keys) and keys[position] == key
             if node.children is None:
-                return path, node, position, False
+                self.finger = Finger(path, node, low, high)
+                return path, node, position, found
+            if found:
+                return path, node, position, True
+            if position:
+                low = keys[position - 1]
+            if position < len(keys):
+                high = keys[position]
             path.append((node, position))
             if len(path) > DEPTH_MAX:
                 raise CorruptError(f"{self}: its tree is too deep")
@@ -98,6 +136,9 @@ class Index:
 
     def lookup(self, key: Key) -> bytes | None:
         """The entry of a key."""
+        finger = self.finger
+        if finger is not None and finger.covers(key):
+            return finger.leaf.search(key)[1]
         node: Node | PackedNode = self.root
         for _ in range(DEPTH_MAX + 1):
             position, entry = node.search(key)
@@ -157,8 +198,8 @@ class Index:
         return packed if packed.searches <= SEARCHED_PACKED else self.node(vcn)
 
     def _read(self, vcn: int) -> PackedNode:
-        what = f"{self}: block {vcn}"
-        stream = self.entry.stream(AttributeType.INDEX_ALLOCATION, self.name)
+        what = f"{self.title}: block {vcn}"
+        stream = self.entry.stream(_ALLOCATION, self.name)
         offset = vcn * self.vcn_bytes
         if vcn < 0 or offset + self.block_bytes > stream.data_size:
             raise CorruptError(f"{what} is past the end")
@@ -214,7 +255,7 @@ class Index:
                 return _binary_key
 
     def __str__(self) -> str:
-        return f"MFT record {self.entry.number}: index {self.name}"
+        return self.title
 
 
 def _file_name_key(collator: Collator, what: str) -> Callable[[bytes], Key]:

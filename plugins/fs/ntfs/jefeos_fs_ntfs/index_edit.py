@@ -15,7 +15,7 @@ from jefeos.errors import CorruptError, Errno, KernelError
 
 from jefeos_fs_ntfs.attribute import make_non_resident, make_resident
 from jefeos_fs_ntfs.bitmap import Bitmap
-from jefeos_fs_ntfs.index import Index
+from jefeos_fs_ntfs.index import Index, Path
 from jefeos_fs_ntfs.index_node import Key, Node
 from jefeos_fs_ntfs.layout import AttributeType
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 MOST_AHEAD_BYTES: Final = 1 << 18
 """Clusters are taken for this much at most before they are needed, so that an index stays in few runs."""
-Path = list[tuple[Node, int]]
 
 
 def insert(index: Index, key: Key, entry: bytes) -> None:
@@ -67,6 +66,7 @@ def remove(index: Index, key: Key) -> bytes:
         insert(index, next_key, next_entry)
     else:
         _change(index, node)
+        index.finger = None
         node.keys[position], node.entries[position] = next_key, next_entry
         _after_growth(index, path, node, position)
     return entry
@@ -239,7 +239,7 @@ def _drop_allocation(index: Index) -> None:
     if bitmap is not None and bitmap in transaction.dirty:
         del transaction.dirty[bitmap]
         transaction.on_failure(transaction.dirty.__setitem__, bitmap, None)
-    index.bitmap, index.nodes = None, {}
+    index.bitmap, index.nodes, index.finger = None, {}, None
     index.packed.clear()
     for kind in (AttributeType.INDEX_ALLOCATION, AttributeType.BITMAP):
         index_entry.put_value(kind, None, index.name)
@@ -249,7 +249,8 @@ def _drop_allocation(index: Index) -> None:
 
 
 def _new_block(index: Index) -> Node:
-    """An empty node in a free block."""
+    """An empty node in a free block, to be hung into the tree."""
+    index.finger = None
     index_entry, name = index.entry, index.name
     if index_entry.find(AttributeType.INDEX_ALLOCATION, name) is None:
         index_entry.add(make_non_resident(AttributeType.INDEX_ALLOCATION, name, pairs=b"\0", lowest_vcn=0,
@@ -283,6 +284,8 @@ def _new_block(index: Index) -> Node:
 
 
 def _free_block(index: Index, node: Node) -> None:
+    """The block of a node that leaves the tree."""
+    index.finger = None
     _change(index, node)
     node.dead = True
     assert node.vcn is not None

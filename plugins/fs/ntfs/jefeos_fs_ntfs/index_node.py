@@ -89,6 +89,7 @@ class Node:
     def restore(self, state: Any) -> None:
         """Come back to a snapshot."""
         self.keys, self.entries, self.children, self.dead = state
+        self.index.finger = None
 
     def blocks(self) -> list[Block]:
         """The block; the root is in its file record."""
@@ -173,37 +174,52 @@ class PackedNode:
         entry = data[offset : offset + length]
         return entry[:8] + length.to_bytes(2, "little") + entry[10:12] + b"\0\0" + entry[14:]
 
+    def _key(self, position: int) -> Key:
+        offset = self.offsets[position]
+        length, _, flags = _LENGTHS.unpack_from(self.data, offset)
+        end = offset + length - CHILD_VCN.size if flags & HAS_CHILD else offset + length
+        return self.index.key_of(self.data[offset:end])
+
     def find_name(self, name: bytes) -> bytes | None:
-        """The entry of exactly this file name. In a leaf, going through it costs less than bisecting, which decodes."""
-        data, offset, unpack = self.data, self._first, _LENGTHS.unpack_from
-        last = self._end - INDEX_ENTRY.size
-        after = NAME_OFFSET + len(name)
-        while offset <= last:
-            length, key_length, flags = unpack(data, offset)
-            if flags & END:
-                return None
-            if data[offset + NAME_OFFSET : offset + after] == name and after <= length:
-                if data[offset + NAME_LENGTH_OFFSET] * 2 == len(name):
-                    if length & 7 or offset + length > last or INDEX_ENTRY.size + key_length > length or flags:
-                        break
-                    return data[offset : offset + length]
-            if length & 7 or length < INDEX_ENTRY.size:
-                break
-            offset += length
-        raise CorruptError(f"{self.index}: a leaf with broken entries")
+        """The entry of exactly this file name in a leaf.
+
+        Bytes are searched for, which costs less than to decode entries; as they may also stand within a longer name,
+        entries are then counted off from the first one, up to there or to the end.
+        """
+        data, end, offset, unpack = self.data, self._end, self._first, _LENGTHS.unpack_from
+        last = end - INDEX_ENTRY.size
+        found = data.find(name, offset + NAME_OFFSET, end)
+        while True:
+            there = found - NAME_OFFSET if found >= 0 else last + 1
+            while offset < there:
+                length, _, flags = unpack(data, offset)
+                if flags or length & 7 or not length:
+                    if flags & END:
+                        return None
+                    raise CorruptError(f"{self.index}: a leaf with broken entries")
+                offset += length
+            if found < 0 or offset > last:
+                raise CorruptError(f"{self.index}: a leaf without an end entry")
+            if offset == there and data[offset + NAME_LENGTH_OFFSET] * 2 == len(name):
+                length, key_length, flags = unpack(data, offset)
+                if flags or length & 7 or offset + length > last or INDEX_ENTRY.size + key_length > length \
+                        or NAME_OFFSET + len(name) > length:
+                    raise CorruptError(f"{self.index}: a leaf with broken entries")
+                return data[offset : offset + length]
+            found = data.find(name, max(found + 1, offset + NAME_OFFSET), end)
 
     def search(self, key: Key) -> tuple[int, bytes | None]:
         """Where a key is or belongs (in a leaf that does not matter), and its entry."""
         if self.is_leaf:
             return 0, self.find_name(encode_units(key[1]))
         high = len(self.offsets)
-        keys, key_of = self._keys, self.index.key_of
+        keys = self._keys
         low = 0
         while low < high:
             middle = (low + high) >> 1
             there = keys[middle]
             if there is None:
-                there = keys[middle] = key_of(self.entry(middle))
+                there = keys[middle] = self._key(middle)
             if there < key:
                 low = middle + 1
             else:

@@ -11,7 +11,7 @@ point (`reparse`). Times have steps of 100 ns. Extended attributes ``user.NAME``
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from jefeos.errors import CorruptError, Errno, KernelError
 from jefeos.vfs.flags import (
@@ -85,14 +85,25 @@ _NOBODY: Final = Owner()
 _PLAIN: Final = Meaning(0)
 
 
-def to_ns(ticks: int) -> int:
-    """NTFS time to nanoseconds since 1970."""
-    return (ticks - EPOCH_OFFSET_TICKS) * TICK_NS
-
-
 def to_ticks(time_ns: int) -> int:
     """Nanoseconds since 1970 to NTFS time; 0 for what was before 1601."""
     return min(max(time_ns // TICK_NS + EPOCH_OFFSET_TICKS, 0), (1 << 63) - 1)
+
+
+class Facts(NamedTuple):
+    """What an inode is made with."""
+
+    kind: int
+    owner: Owner
+    times_ns: tuple[int, int, int, int]
+    """As `NtfsInode.times` has them."""
+    nlink: int = 1
+    size: int = 0
+    rdev: int = 0
+    target: bytes = b""
+    file_attributes: int = 0
+    security_id: int = 0
+    tag: int = 0
 
 
 class NtfsInode(Inode):
@@ -100,17 +111,14 @@ class NtfsInode(Inode):
 
     fs: NtfsFilesystem
 
-    def __init__(self, fs: NtfsFilesystem, entry: Entry, kind: int, owner: Owner, *, nlink: int = 1, size: int = 0,
-                 rdev: int = 0, target: bytes = b"", file_attributes: int = 0, security_id: int = 0, tag: int = 0,
-                 time_ns: int = 0) -> None:
+    def __init__(self, fs: NtfsFilesystem, entry: Entry, facts: Facts) -> None:
+        (kind, owner, (born_ns, modified_ns, changed_ns, accessed_ns), nlink, size, rdev, self.target,
+         self.file_attributes, self.security_id, self.tag) = facts
         permissions = owner.mode & PERMISSION_BITS if owner.mode is not None else DEFAULT_PERMISSIONS
         super().__init__(fs, entry.number, kind | permissions, owner.uid, owner.gid, nlink=nlink, size=size, rdev=rdev,
-                         time_ns=time_ns)
+                         time_ns=born_ns)
+        self.mtime_ns, self.ctime_ns, self.atime_ns = modified_ns, changed_ns, accessed_ns
         self.entry = entry
-        self.target = target
-        self.file_attributes = file_attributes
-        self.security_id = security_id
-        self.tag = tag
 
     # -- attributes --
 
@@ -387,8 +395,8 @@ class StreamInode(NtfsInode):
         return []
 
 
-def describe(entry: Entry) -> dict[str, Any]:
-    """What `NtfsInode` is to be made with, from the records. Raises CorruptError."""
+def describe(entry: Entry) -> Facts:
+    """What the records say. Raises CorruptError. A hot path."""
     raw, places = entry.places()
     value, names, owner, data = b"", 0, _NOBODY, None
     for place in places:
@@ -431,12 +439,13 @@ def describe(entry: Entry) -> dict[str, Any]:
     if owner.mode is None and attributes & _READONLY and kind != S_IFDIR:
         owner = Owner(DEFAULT_PERMISSIONS & ~0o222)
     device = owner.device if any(owner.device) else meaning.device
-    return {
-        "kind": kind, "owner": owner, "nlink": 1 if kind == S_IFDIR else names, "size": size,
-        "rdev": make_device(*device) if any(device) else 0, "target": meaning.target, "file_attributes": attributes,
-        "security_id": security_id, "tag": tag,
-        "times": (to_ns(born), to_ns(modified), to_ns(changed), to_ns(accessed)),
-    }
+    return Facts(
+        kind, owner,
+        ((born - EPOCH_OFFSET_TICKS) * TICK_NS, (modified - EPOCH_OFFSET_TICKS) * TICK_NS,
+         (changed - EPOCH_OFFSET_TICKS) * TICK_NS, (accessed - EPOCH_OFFSET_TICKS) * TICK_NS),
+        1 if kind == S_IFDIR else names, size, make_device(*device) if any(device) else 0, meaning.target, attributes,
+        security_id, tag,
+    )
 
 
 def make_name(parent: int, name: str, namespace: int, summary: tuple[int, ...]) -> bytes:

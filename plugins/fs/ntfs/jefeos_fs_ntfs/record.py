@@ -27,10 +27,12 @@ _BLANK: Final = bytes(BLOCK_BYTES - 2)
 _IN_USE: Final = int(RecordFlags.IN_USE)
 _LIST: Final = int(AttributeType.ATTRIBUTE_LIST)
 END_MARK: Final = b"\xff\xff\xff\xff\0\0\0\0"
+_LOW: Final = slice(BLOCK_BYTES - 2, None, BLOCK_BYTES)
+_HIGH: Final = slice(BLOCK_BYTES - 1, None, BLOCK_BYTES)
 
 
-def apply_fixups(data: bytes, magic: bytes, what: str) -> bytes:
-    """The block with its own last bytes back in place. Raises CorruptError, naming it as ``what``."""
+def check_fixups(data: bytes, magic: bytes, what: str) -> int:
+    """Where the update sequence array is in a block that is whole. Raises CorruptError, naming it as ``what``."""
     if len(data) < BLOCK_BYTES or data[:4] != magic:
         raise CorruptError(f"{what}: {bytes(data[:4])!r} stands where {magic!r} should")
     _, offset, count = _USA.unpack_from(data)
@@ -38,12 +40,17 @@ def apply_fixups(data: bytes, magic: bytes, what: str) -> bytes:
     if count != blocks + 1 or offset % 2 or offset < _USA.size or offset + 2 * count > BLOCK_BYTES - 2:
         raise CorruptError(f"{what}: its update sequence array has {count} entries at {offset}")
     # The last two bytes of all blocks at once: first the low ones, then the high ones.
-    low, high = slice(BLOCK_BYTES - 2, None, BLOCK_BYTES), slice(BLOCK_BYTES - 1, None, BLOCK_BYTES)
-    if data[low] != data[offset : offset + 1] * blocks or data[high] != data[offset + 1 : offset + 2] * blocks:
+    if data[_LOW] != data[offset : offset + 1] * blocks or data[_HIGH] != data[offset + 1 : offset + 2] * blocks:
         raise CorruptError(f"{what}: torn, the update sequence numbers differ")
-    array = data[offset + 2 : offset + 2 * count]
+    return offset
+
+
+def apply_fixups(data: bytes, magic: bytes, what: str) -> bytes:
+    """The block with its own last bytes back in place. Raises CorruptError, naming it as ``what``."""
+    offset = check_fixups(data, magic, what)
+    array = data[offset + 2 : offset + 2 + 2 * (len(data) // BLOCK_BYTES)]
     block = bytearray(data)
-    block[low], block[high] = array[::2], array[1::2]
+    block[_LOW], block[_HIGH] = array[::2], array[1::2]
     return bytes(block)
 
 
@@ -155,15 +162,16 @@ class MftRecord:
     def parse(cls, number: int, data: bytes) -> Self:
         """Decode the record from its bytes on the medium. Raises CorruptError that names it."""
         what = f"MFT record {number}"
-        data = apply_fixups(data, FILE_MAGIC, what)
+        usa_offset = check_fixups(data, FILE_MAGIC, what)
         (_, _, _, lsn, sequence, link_count, first, flags, in_use, allocated, base, next_instance, _, _) = \
             FILE_RECORD.unpack_from(data)
         if in_use > len(data) or first < _USA.size or first % 8 or first > in_use or allocated > len(data):
             raise CorruptError(f"{what}: {in_use} bytes in use of {allocated}, attributes at {first}")
+        if in_use > BLOCK_BYTES - 2:  # else nothing stands where the fixups are: most files
+            data = apply_fixups(data, FILE_MAGIC, what)
         record = cls(number, sequence, flags, base)
         record.lsn, record.link_count, record.next_instance = lsn, link_count, next_instance
-        (usa_offset,) = struct.unpack_from("<H", data, 4)
-        record.update_number = int.from_bytes(data[usa_offset : usa_offset + 2], "little")
+        record.update_number = data[usa_offset] | data[usa_offset + 1] << 8
         try:
             record._data = data[:in_use]
             record._places = find_attributes(data, first, in_use)

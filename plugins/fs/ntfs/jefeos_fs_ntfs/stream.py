@@ -121,8 +121,14 @@ class Stream(RunList):
         cluster_bytes = self.cluster_bytes
         if offset < 0 or offset + length > self.clusters * cluster_bytes:
             raise CorruptError(f"{self}: {length} bytes at {offset} are past its {self.clusters} clusters")
-        pieces: list[tuple[int, int]] = []
+        if length <= 0:
+            return []
         index = bisect_right(self.starts, offset // cluster_bytes) - 1
+        lcn, count = self.runs[index]
+        skip = offset - self.starts[index] * cluster_bytes
+        if skip + length <= count * cluster_bytes:  # nearly always
+            return [(-1 if lcn == NO_CLUSTER else lcn * cluster_bytes + skip, length)]
+        pieces: list[tuple[int, int]] = []
         while length > 0:
             lcn, count = self.runs[index]
             skip = offset - self.starts[index] * cluster_bytes

@@ -21,7 +21,7 @@ from jefeos_fs_ntfs.boot import parse_geometry
 from jefeos_fs_ntfs.entry import Entry
 from jefeos_fs_ntfs.journal import Journal
 from jefeos_fs_ntfs.layout import BLOCK_BYTES, AttributeType, MetaFile, VolumeFlags, VolumeInformation
-from jefeos_fs_ntfs.mft import Mft
+from jefeos_fs_ntfs.mft import CachedRecord, Mft
 from jefeos_fs_ntfs.names import UPCASE_UNITS, Collator
 from jefeos_fs_ntfs.reparse import release_file
 from jefeos_fs_ntfs.transaction import Block, Transaction
@@ -79,10 +79,14 @@ class Volume:
 
     def entry(self, number: int) -> Entry:
         """The file of a base record. Raises CorruptError."""
+        return self.entries.get(number) or self.entry_of(self.mft.read(number))
+
+    def entry_of(self, record: CachedRecord) -> Entry:
+        """The file of this base record. Raises CorruptError."""
+        number = record.number
         entry = self.entries.get(number)
         if entry is None:
-            record = self.mft.read(number)
-            if not record.in_use or record.base:
+            if record.base or not record.in_use:
                 raise CorruptError(f"MFT record {number} is not the base record of a file")
             entry = self.entries[number] = Entry(self, record)
         return entry
@@ -242,4 +246,5 @@ class Volume:
         for index in indexes:
             index.nodes = {vcn: node for vcn, node in index.nodes.items() if node in dirty}
             index.packed.clear()
+            index.finger = None
             self.nodes_cached += len(index.nodes)

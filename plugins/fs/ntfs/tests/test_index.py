@@ -6,13 +6,14 @@ import random
 
 import pytest
 from jefeos.block.volume import FormatOptions
-from jefeos.errors import CorruptError
+from jefeos.errors import CorruptError, Errno, KernelError
 from jefeos.testing.mounted import mounted
-from jefeos.testing.volumes import image_volume, make_volume
-from jefeos.vfs.flags import O_CREAT, O_WRONLY
+from jefeos.testing.volumes import TestClock, image_volume, make_volume
+from jefeos.vfs.flags import O_CREAT, O_EXCL, O_WRONLY
 from jefeos_fs_ntfs.directory import NtfsDirectory
 from jefeos_fs_ntfs.format import NtfsFormat
 from jefeos_fs_ntfs.index import Index
+from jefeos_fs_ntfs.index_edit import remove
 from jefeos_fs_ntfs.index_node import PackedNode
 from jefeos_fs_ntfs.names import from_bytes
 
@@ -86,3 +87,66 @@ def test_a_damaged_block_gives_an_entry_or_corrupt(folder_image) -> None:
             outcomes.add("missing" if entry is None else "found")
             assert entry is None or 16 <= len(entry) == int.from_bytes(entry[8:10], "little") <= len(data)
         assert outcomes == {"corrupt", "missing", "found"}
+
+
+def test_a_name_within_a_longer_one_is_not_found(folder_image) -> None:
+    """Not even one that stands there with its length and namespace ahead of it, as in its own entry."""
+    with mounted(NtfsFormat(), image_volume(folder_image)) as here:
+        here.vfs.mkdir(here.actor, b"/other", 0o755)
+        for number in range(40):
+            here.put(b"/other/%02d \x03xyz and a longer end" % number, b"")
+        here.filesystem.sync()
+    with mounted(NtfsFormat(), image_volume(folder_image)) as here:
+        index = here.vfs.resolve(here.actor, b"/other").inode.index
+        key_of = index.volume.collator.key
+        assert index.lookup(key_of("07 \x03xyz and a longer end")) is not None
+        assert index.packed and not index.nodes
+        assert index.lookup(key_of("xyz")) is None
+        assert index.lookup(key_of("\x03xyz and a longer end")) is None
+        with pytest.raises(KernelError) as caught:
+            here.vfs.stat(here.actor, b"/other/xyz")
+        assert caught.value.errno == Errno.ENOENT
+
+
+def test_what_was_found_last_leads_nowhere_else(folder_image) -> None:
+    """Names come and go, near each other and far, and operations fail: a search that starts at the leaf of the one
+    before finds what a search from the root finds."""
+    dice = random.Random(6)
+    names = [b"%s%03d" % (b"long name " * dice.randint(2, 9), number) for number in range(260)]
+    there: set[bytes] = set()
+    with mounted(NtfsFormat(), image_volume(folder_image)) as here:
+        here.vfs.mkdir(here.actor, b"/near", 0o755)
+        index = here.vfs.resolve(here.actor, b"/near").inode.index
+        volume, near, shortcuts = index.volume, 0, 0
+
+        def give_up() -> None:
+            for name in (names * 2)[near : near + 90]:
+                if name in there:
+                    remove(index, volume.collator.key(name.decode()))
+            raise KernelError(Errno.EIO)
+
+        for turn in range(2500):
+            near = (near + dice.choice((1, 1, 1, -1, dice.randrange(260)))) % len(names)
+            name = names[near]
+            if name in there and dice.random() < (0.3, 0.9)[turn // 500 % 2]:
+                here.vfs.unlink(here.actor, b"/near/" + name)
+                there.remove(name)
+            elif name not in there:
+                here.vfs.open_file(here.actor, b"/near/" + name, O_CREAT | O_EXCL | O_WRONLY, 0o644).unref()
+                there.add(name)
+            if not turn % 50:
+                with pytest.raises(KernelError):
+                    volume.run(give_up)
+            for wanted in (names[(near + 1) % len(names)], name, names[near - 1], dice.choice(names)):
+                key = volume.collator.key(wanted.decode())
+                path, node, position, found = index.descend(key)
+                shortcuts += index.finger is not None and index.finger.leaf is node
+                entry = index.lookup(key)
+                index.finger = None if dice.random() < 0.5 else index.finger
+                finger, index.finger = index.finger, None
+                assert (path, node, position, found) == index.descend(key)
+                assert found == (wanted in there) == (entry is not None)
+                index.finger = finger
+        assert shortcuts > 1000
+        assert len({id(node) for node in index.nodes.values()}) > 3
+    assert not NtfsFormat().check(image_volume(folder_image), repair=False, clock=TestClock()).problems
