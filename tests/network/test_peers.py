@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jefeos.api import System
@@ -29,17 +31,22 @@ async def _body(host: str, port: int) -> bytes:
     return answer.partition(b"\r\n\r\n")[2]
 
 
-@pytest.mark.peer
-def test_leases_and_names_of_dnsmasq(host_program: HostProgram) -> None:
+def seen_beside_dnsmasq(host_program: HostProgram, script: str, *arguments: str) -> dict[str, Any]:
+    """What one of our scripts says in a network namespace of its own."""
     host_program("dnsmasq"), host_program("ip")
     if os.geteuid():
         pytest.skip("no right to make a network namespace")
-    script = Path(__file__).with_name("dhcp_peer.py")
-    done = subprocess.run(
-        [host_program("unshare"), "--net", sys.executable, str(script)], capture_output=True, timeout=200, check=False
-    )
+    path = Path(__file__).with_name(script)
+    command = [host_program("unshare"), "--net", sys.executable, str(path), *arguments]
+    done = subprocess.run(command, capture_output=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr.decode()
-    seen = json.loads(done.stdout.splitlines()[-1])
+    seen: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return seen
+
+
+@pytest.mark.peer
+def test_leases_and_names_of_dnsmasq(host_program: HostProgram) -> None:
+    seen = seen_beside_dnsmasq(host_program, "dhcp_peer.py")
     assert seen["bound"] and seen["renewed"] and seen["moved"]
     assert seen["address"].startswith("10.7.0.5") or seen["address"] == "10.7.0.60"
     assert (seen["server"], seen["servers"], seen["domain"]) == ("10.7.0.1", ["10.7.0.1"], "test")
@@ -51,6 +58,18 @@ def test_leases_and_names_of_dnsmasq(host_program: HostProgram) -> None:
     assert "3 packets received, 0% packet loss" in seen["ping"]
     assert "name.test\tA\t10.7.0.9" in seen["nslookup"]
     assert "nameserver 10.7.0.1" in seen["resolv.conf"]
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("option", ["fd00:7::1", "fe80::"], ids=["of its network", "of the link"])
+def test_the_name_server_that_a_router_advertises(host_program: HostProgram, option: str) -> None:
+    seen = seen_beside_dnsmasq(host_program, "router_peer.py", option)
+    assert seen["advertised"] and seen["name"] == ["fd00:7::9"]
+    assert seen["long"] == 20  # by TCP
+    server = option if option == "fd00:7::1" else r"fe80::[0-9a-f:]+%eth0"  # dnsmasq puts its own there
+    assert re.search(rf"^nameserver {server}$", seen["resolv.conf"], re.MULTILINE), seen["resolv.conf"]
+    assert re.search(rf"^Server: {server}$", seen["nslookup"], re.MULTILINE), seen["nslookup"]
+    assert "name.test\tAAAA\tfd00:7::9" in seen["nslookup"]
 
 
 @pytest.mark.peer

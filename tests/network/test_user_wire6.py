@@ -14,6 +14,7 @@ import pytest
 from jefeos.api import System
 from jefeos.errors import Errno
 from jefeos.net.address import SocketAddress, parse_address
+from jefeos.testing.waiting import until
 from jefeos_net_user import policy
 from jefeos_net_user.policy import HOST_ALIAS6, NETWORK6, Policy, host_name_servers
 from network_support import ask_to_reverse, free_port, in_kernel, lease
@@ -181,6 +182,26 @@ def test_a_forward_that_listens_at_an_ipv6_address(boot: Boot, echo: int) -> Non
     ask_to_reverse(system, LARGE, ("::1", port))
 
 
+def test_name_servers_of_the_lease_and_of_the_router(boot: Boot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy, "host_reaches", lambda address: True)
+    system = boot(net="user")
+    known, router = system.kernel.net.name_servers, socket.inet_ntop(socket.AF_INET6, policy.NAME_SERVER6)
+
+    async def scenario() -> None:
+        assert await until(lambda: len(known.servers) == 2)
+
+    in_kernel(system, scenario())
+    assert known.servers == ["10.0.2.3", router]
+    listed = f"nameserver 10.0.2.3\nnameserver {router}\n".encode()
+    assert system.read_file("/etc/resolv.conf").endswith(listed)
+    leased = [parse_address(f"192.0.2.{number}") for number in (1, 2, 3)]
+    known.set_from_leases(leased, ["lan"])
+    assert known.servers == ["192.0.2.1", "192.0.2.2", router, "192.0.2.3"], "resolvers ask three"
+    assert system.kernel.net.resolver.configuration() == (known.servers[:3], ["lan"])  # type: ignore[attr-defined]
+    system.kernel.net.stack.interface("eth0").set_up(False)
+    assert router not in known.servers
+
+
 def test_the_policy_for_ipv6() -> None:
     closed, opened, shut = Policy(), Policy.parse("host"), Policy.parse("restricted")
     assert (closed.target(HOST_ALIAS6), opened.target(HOST_ALIAS6), shut.target(HOST_ALIAS6)) == (None, "::1", None)
@@ -224,6 +245,7 @@ def test_whether_the_host_has_ipv6_is_asked_of_its_routes(host_program: Callable
 UNREACHABLE = """
 import asyncio, errno
 import jefeos
+from jefeos.testing.waiting import until
 from jefeos_net_user import policy
 policy.host_reaches = lambda address: True  # so that the guest has a default route, and the host none
 system = jefeos.boot(net="user")

@@ -87,7 +87,7 @@ class Endpoints:
         ]
         return [
             (_host_family(address), host_socket.SocketKind(kind), protocol, "",
-             socket_name(SocketAddress(address, number)))
+             socket_name(SocketAddress(address, number, _scope(self.net, host))))
             for address in found
             for kind, protocol in kinds
         ]
@@ -231,7 +231,7 @@ class Endpoints:
                 continue
             address = (await self.addresses(given[0], wanted))[0]
             wanted = family_of(address)
-            ends.append(SocketAddress(address, _port(given[1])))
+            ends.append(SocketAddress(address, _port(given[1]), _scope(self.net, given[0])))
         local, remote = ends
         socket: DatagramSocket = self.net.stack.open_datagram(wanted or AF_INET)
         try:
@@ -413,9 +413,12 @@ def _port(port: Any) -> int:
 
 
 def _scope(net: Networking, host: Any) -> int:
-    """Interface index of ``fe80::1%eth0``."""
+    """Interface index of ``fe80::1%eth0``. Raises socket.gaierror."""
     zone = host.partition("%")[2] if isinstance(host, str) else ""
-    return net.stack.interface(int(zone) if zone.isdecimal() else zone).index if zone else 0
+    try:
+        return net.stack.interface(int(zone) if zone.isdecimal() else zone).index if zone else 0
+    except KernelError:
+        raise host_socket.gaierror(host_socket.EAI_NONAME, f"{host}: there is no interface {zone!r}") from None
 
 
 def _our_family(family: int) -> int:

@@ -2,6 +2,7 @@
 
     kernel.net.stack       NetworkStack      the plugin's, by the hook jefeos_network_stack
     kernel.net.resolver    Resolver          names for kernel services, by the hook jefeos_resolver
+    kernel.net.name_servers                  whom it and programs ask
 
 A program without the network never pays for one: without a card nothing is imported before the first internet socket.
 """
@@ -9,7 +10,8 @@ A program without the network never pays for one: without a card nothing is impo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from jefeos.errors import Errno, KernelError
@@ -18,7 +20,7 @@ from jefeos.net.device import NetDevice
 if TYPE_CHECKING:
     from jefeos.bus.driver import DeviceManager
     from jefeos.kernel import Kernel
-    from jefeos.net.address import Address
+    from jefeos.net.nameservers import NameServers
     from jefeos.net.services import Resolver
     from jefeos.net.stack import NetworkStack
 
@@ -33,7 +35,6 @@ class Networking:
         self._kernel = kernel
         self._stack: NetworkStack | None = None
         self._resolver: Resolver | None = None
-        self._name_servers: tuple[Sequence[Address], Sequence[str]] | None = None
         self.on_their_way: list[Callable[[], bool]] = []
         """Who configures interfaces says here whether an address is on its way: `wait_until_configured` asks."""
         self.local_sockets: Callable[[], bytes] | None = None
@@ -49,6 +50,7 @@ class Networking:
             )
             if self._stack is None:
                 raise KernelError(Errno.EAFNOSUPPORT, "no plugin provides a network stack")
+            self._follow_routers(self._stack)
         return self._stack
 
     @property
@@ -63,15 +65,24 @@ class Networking:
             self._resolver = self._kernel.plugins.first("jefeos_resolver", kernel=self._kernel)
             if self._resolver is None:
                 raise KernelError(Errno.ENOENT, "no plugin provides a resolver")
-            if self._name_servers is not None:
-                self._resolver.set_servers(*self._name_servers)
+            self.name_servers.tell(self._resolver)
         return self._resolver
 
-    def set_name_servers(self, servers: Sequence[Address], search: Sequence[str] = ()) -> None:
-        """What a lease says of names (`Resolver.set_servers`), for the resolver that is there or will be."""
-        self._name_servers = (tuple(servers), tuple(search))
-        if self._resolver is not None:
-            self._resolver.set_servers(servers, search)
+    @cached_property
+    def name_servers(self) -> NameServers:
+        """Name servers of the system; whoever has leases tells it of them."""
+        from jefeos.net.nameservers import NameServers
+
+        return NameServers(self._kernel)
+
+    def _follow_routers(self, stack: NetworkStack) -> None:
+        from jefeos.net.stack import Change, Event
+
+        def happened(event: Event) -> None:
+            if event.change is Change.NAME_SERVER:
+                self.name_servers.set_from_routers(stack)
+
+        stack.watch(happened)
 
     def wait_until_configured(self) -> None:
         """Let the system run until no address is on its way, for CONFIGURATION_PATIENCE_S at most: a program that is

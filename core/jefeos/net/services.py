@@ -28,8 +28,8 @@ class Resolver(ABC):
         """The host's name (PTR). Raises KernelError as `resolve` does."""
 
     @abstractmethod
-    def set_servers(self, servers: Sequence[Address], search: Sequence[str] = ()) -> None:
-        """Name servers and search list, as a DHCP lease gives them."""
+    def set_servers(self, servers: Sequence[str], search: Sequence[str] = ()) -> None:
+        """Name servers and search list, as in resolv.conf(5): one of a link is ``fe80::1%eth0``."""
 
 
 @frozen

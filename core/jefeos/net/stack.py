@@ -189,11 +189,13 @@ class Change(Enum):
     ADDRESS = "address"
     ROUTE = "route"
     NEIGHBOUR = "neighbour"
+    NAME_SERVER = "name server"
 
 
 @frozen
 class Event:
-    """A change: what it was about (Interface, InterfaceAddress, Route, Neighbour), and whether it came or went."""
+    """A change: what it was about (Interface, InterfaceAddress, Route, Neighbour; SocketAddress of a name server), and
+    whether it came or went."""
 
     change: Change
     interface: int
@@ -350,6 +352,11 @@ class NetworkStack(ABC):
     @abstractmethod
     def settings(self) -> dict[str, int | str | tuple[int, ...]]:
         """What sysctl calls net.*, by its dotted name (``net.ipv4.ip_forward``); write to change."""
+
+    @property
+    @abstractmethod
+    def name_servers(self) -> Sequence[SocketAddress]:
+        """Those that routers advertise now (RFC 8106), with the interface of one of a link as its scope."""
 
     @property
     @abstractmethod

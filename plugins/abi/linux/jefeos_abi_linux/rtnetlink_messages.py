@@ -232,6 +232,8 @@ def event_message(stack: NetworkStack, event: Event) -> tuple[int, int, bytes] |
     if event.change is Change.ROUTE:
         six = len(subject.destination) == 16
         return GROUP_ROUTE6 if six else GROUP_ROUTE4, RTM_NEWROUTE + gone, route_body(subject)
+    if event.change is not Change.ADDRESS:
+        return None
     try:
         interface = stack.interface(event.interface)
     except KernelError:  # it went together with its addresses

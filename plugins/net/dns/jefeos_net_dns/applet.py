@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 import dns.rdatatype
@@ -39,8 +40,8 @@ async def nslookup(proc: Proc, argv: list[bytes]) -> int:
         return 1
     name = words[0]
     try:
-        servers = [address_text(parse_address(words[1]))] if len(words) == 2 else resolver.configuration()[0]
-    except UsageError as error:
+        servers = [str(ip_address(words[1]))] if len(words) == 2 else resolver.configuration()[0]
+    except ValueError as error:
         await proc.write(2, f"nslookup: {error}\n".encode())
         return 2
     if not servers:

@@ -1,6 +1,6 @@
 """One question to one server, and what its answer says (RFC 1035, sections 4 and 7; RFC 5452).
 
-    ask(loop, entropy, server, name, type, timeout) -> dns.message.Message
+    ask(loop, entropy, server, name, type, timeout) -> dns.message.Message       a server of a link is ``fe80::1%eth0``
 
 Against forged answers: each question has a random id and comes from a random port of its own; an answer counts only
 from the server's address and port, with our id and exactly our question. Anything else is passed over, and the wait
@@ -10,6 +10,7 @@ goes on. A truncated answer is asked for again by TCP.
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import TYPE_CHECKING, Any, Final
 
 import dns.exception
@@ -62,14 +63,14 @@ def is_answer(data: bytes, question: dns.message.Message) -> dns.message.Message
 class _Asking(asyncio.DatagramProtocol):
     """Waits for the answer to one question."""
 
-    def __init__(self, question: dns.message.Message, server: tuple[str, int], answer: asyncio.Future[Any]) -> None:
+    def __init__(self, question: dns.message.Message, server: tuple[Any, ...], answer: asyncio.Future[Any]) -> None:
         self._question = question
         self._server = server
         self._answer = answer
         self._strange = 0
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
-        message = is_answer(data, self._question) if tuple(addr[:2]) == self._server else None
+        message = is_answer(data, self._question) if tuple(addr) == self._server else None
         if message is None:
             self._strange += 1
             if self._strange > MOST_STRANGE and not self._answer.done():
@@ -89,7 +90,8 @@ async def ask(
     question = make_question(name, kind, entropy)
     try:
         async with asyncio.timeout(timeout_s):
-            message = await _by_datagram(loop, entropy, question, (server, port))
+            places = await loop.getaddrinfo(server, port, type=socket.SOCK_DGRAM)
+            message = await _by_datagram(loop, entropy, question, places[0][4])
             if message.flags & dns.flags.TC:
                 message = await _by_stream(loop, question, (server, port))
             return message
@@ -98,7 +100,7 @@ async def ask(
 
 
 async def _by_datagram(
-    loop: KernelLoop, entropy: Entropy, question: dns.message.Message, server: tuple[str, int]
+    loop: KernelLoop, entropy: Entropy, question: dns.message.Message, server: tuple[Any, ...]
 ) -> dns.message.Message:
     answer: asyncio.Future[dns.message.Message] = loop.create_future()
     transport = await _open(loop, entropy, lambda: _Asking(question, server, answer), ":" in server[0])

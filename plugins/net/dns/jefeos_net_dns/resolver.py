@@ -3,14 +3,15 @@
     resolve(name) -> /etc/hosts, then for the name and each entry of the search list:
                      cache, then each server in turn, twice; aliases are followed
 
-Servers come from DHCP (`set_servers`), otherwise from the system's /etc/resolv.conf, read anew when it has changed. Of
-names with a dot the name itself is tried first, of the others the search list (ndots:1).
+Servers come from leases and routers (`set_servers`), otherwise from the system's /etc/resolv.conf, read anew when it
+has changed. Of names with a dot the name itself is tried first, of the others the search list (ndots:1).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 import dns.exception
@@ -43,8 +44,8 @@ class StubResolver(Resolver):
         self._given: list[str] = []
         self._given_search: list[str] = []
 
-    def set_servers(self, servers: Sequence[Address], search: Sequence[str] = ()) -> None:
-        given = [address_text(server) for server in servers][:MOST_SERVERS]
+    def set_servers(self, servers: Sequence[str], search: Sequence[str] = ()) -> None:
+        given = list(servers)[:MOST_SERVERS]
         if given != self._given:
             self.cache.clear()
         self._given, self._given_search = given, list(search)[:MOST_SEARCHED]
@@ -141,8 +142,8 @@ class StubResolver(Resolver):
             words = line.split()
             if len(words) >= 2 and words[0] == "nameserver":
                 try:
-                    servers.append(address_text(parse_address(words[1])))
-                except UsageError:
+                    servers.append(str(ip_address(words[1])))
+                except ValueError:
                     continue
             elif words and words[0] in ("search", "domain"):
                 search = words[1:]

@@ -2,6 +2,7 @@
 
     up --solicit, 3 times--> advertisement --> default route for the router's lifetime
                                            --> prefixes: routes on the link, addresses with lifetimes
+                                           --> name servers (nameservers.py)
                                            --> hop limit, MTU, times of the neighbour cache are taken as they are
 
 Only a router that we are none of listens (``forwarding`` off). What one link can make us keep is bounded: routers,
@@ -18,6 +19,7 @@ from jefeos.net.address import ANY6, Address
 from jefeos.net.stack import InterfaceAddress, Route
 
 from jefeos_net_inet.addresses import is_link_local, is_multicast, network_of
+from jefeos_net_inet.nameservers import NameServers
 from jefeos_net_inet.ndisc import interface_identifier
 from jefeos_net_inet.neighbours import MILLISECOND_NS, SECOND_NS
 from jefeos_net_inet.packets import Packet
@@ -60,6 +62,7 @@ class Slaac:
         self._expiries: dict[Route, int] = {}
         """Routes from advertisements, and until when they hold."""
         self._timer: Timer | None = None
+        self.name_servers = NameServers(stack)
         stack.icmp6.handlers[Type.ROUTER_ADVERTISEMENT] = self._advertised
 
     def _setting(self, name: str) -> int:
@@ -99,6 +102,7 @@ class Slaac:
     def forget(self, interface: InetInterface) -> None:
         """The interface went down, and its routes with it."""
         self.stop(interface)
+        self.name_servers.forget(interface)
         self._expiries = {
             route: end for route, end in self._expiries.items() if route.interface != interface.index
         }
@@ -130,6 +134,8 @@ class Slaac:
                 self._keep_route(on_link, prefix.valid_s, MOST_PREFIXES)
             if prefix.flags & PrefixFlag.AUTONOMOUS and self._setting("autoconf"):
                 self._configure(interface, prefix)
+        for server in advertised.name_servers:
+            self.name_servers.heard(interface, server)
 
     def _keep_route(self, route: Route, lifetime_s: int, most: int) -> None:
         known = route in self._expiries
@@ -211,6 +217,7 @@ class Slaac:
 
     def close(self) -> None:
         """Let go of every timer."""
+        self.name_servers.close()
         for search in self._searches.values():
             if search.timer is not None:
                 search.timer.cancel()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 from jefeos.errors import Errno, KernelError
-from jefeos.net.address import Address
+from jefeos.net.address import Address, SocketAddress
 from jefeos.net.device import NetDevice
 from jefeos.net.stack import (
     Change,
@@ -311,6 +311,16 @@ class Tables(NetworkStack):
         """Ways are looked up anew."""
         self.ipv4.forget()
         self.ipv6.forget()
+
+    # --- name servers ----------------------------------------------------------------------------------------
+
+    @property
+    def name_servers(self) -> Sequence[SocketAddress]:
+        return self.slaac.name_servers.known()
+
+    def name_server_changed(self, interface: int, server: SocketAddress, *, gone: bool) -> None:
+        """A router named one for the first time, or it is over."""
+        self._tell(Change.NAME_SERVER, interface, server, gone=gone)
 
     # --- neighbours ------------------------------------------------------------------------------------------
 

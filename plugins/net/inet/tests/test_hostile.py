@@ -262,11 +262,13 @@ def test_routers_cannot_fill_us(victim: Victim) -> None:
             3, 4, 64, 0xC0, 600, 300, 0, b"\xfd\0" + number.to_bytes(2, "big") + bytes(12)
         )
         router = b"\xfe\x80" + bytes(6) + number.to_bytes(8, "big")
-        message = message6(IcmpMessage(134, 0, 64 << 24 | 1800, bytes(8) + prefix), router, everybody)
+        servers = ndp.DNS_SERVERS.pack(25, 5, 1800) + prefix[16:] + router
+        message = message6(IcmpMessage(134, 0, 64 << 24 | 1800, bytes(8) + prefix + servers), router, everybody)
         victim.interface.receive(frame6(
             58, message, source=router, destination=everybody, hop_limit=255, mac=multicast_mac(everybody)
         ))  # fmt: skip
     assert len(victim.interface.addresses) <= 17
+    assert 0 < len(victim.stack.name_servers) <= 8
     defaults = [
         route for route in victim.stack.routes() if len(route.destination) == 16 and not route.prefix_length
     ]

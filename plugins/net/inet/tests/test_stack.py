@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 from jefeos.errors import Errno, KernelError
 from jefeos.net.address import AF_INET, AF_INET6, ANY4, ANY6, Address, SocketAddress, parse_address
-from jefeos.net.stack import Route
+from jefeos.net.stack import Change, Event, Route, RouterAdvertisement
 from jefeos.net.wiredevice import WireDevice
 from jefeos.net.wires.lan import Lan
 from jefeos.testing.networks import LanOfStacks, station_address, station_mac
@@ -211,3 +211,41 @@ def test_each_address_takes_its_group_once(network: LanOfStacks) -> None:
     assert always.items() <= stack.interface("lo").groups.items()
     interface.remove_address(parse_address("fd00::77"))
     assert group not in interface.groups
+
+
+# --- name servers that routers advertise --------------------------------------------------------------------------
+
+
+def test_name_servers_last_as_long_as_the_router_says(network: LanOfStacks) -> None:
+    router, host = stack_of(network, 1), stack_of(network, 2)
+    events: list[Event] = []
+    host.watch(lambda event: events.append(event) if event.change is Change.NAME_SERVER else None)
+    texts, lifetime_s = ["fd00:5::53", "fe80::53", "::1", "ff02::fb", "::ffff:10.0.0.1"], 30
+
+    def told() -> RouterAdvertisement:
+        servers = tuple(map(parse_address, texts))
+        return RouterAdvertisement(parse_address("fd00:5::"), valid_s=600, preferred_s=lifetime_s, name_servers=servers)
+
+    index = router.interface("eth0").index
+    router.advertise(index, told)
+    network.run(3.0)
+    global_, near = SocketAddress(parse_address("fd00:5::53"), 53), SocketAddress(parse_address("fe80::53"), 53, index)
+    assert host.name_servers == [global_, near], "and none that cannot be"
+    texts.remove("fe80::53")
+    network.run(25.0)
+    assert host.name_servers == [global_, near], "it has time yet"
+    network.run(25.0)
+    assert host.name_servers == [global_], "one that was told again lives on"
+    lifetime_s = 0
+    network.run(700.0)
+    assert host.name_servers == []
+    assert [(event.subject, event.gone) for event in events] == [
+        (global_, False), (near, False), (near, True), (global_, True),
+    ]
+    lifetime_s = 0xFFFF_FFFF
+    network.run(700.0)
+    router.advertise(index, None)
+    network.run(90_000.0)
+    assert host.name_servers == [global_], "for ever"
+    host.interface("eth0").set_up(False)
+    assert host.name_servers == [] and len(events) == 6

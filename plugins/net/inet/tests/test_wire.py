@@ -184,11 +184,16 @@ def test_icmpv6_and_neighbour_discovery() -> None:
         / inet6.ICMPv6NDOptPrefixInfo(
             prefixlen=64, L=1, A=1, validlifetime=100, preferredlifetime=50, prefix="fd00:1::"
         )
-        / inet6.ICMPv6NDOptRDNSS(dns=["fd00:1::53"])
+        / inet6.ICMPv6NDOptRDNSS(dns=["fd00:1::53", "fe80::53"], lifetime=70)
+        / inet6.ICMPv6NDOptRDNSS(dns=["fd00:1::54"], lifetime=0)
     )  # fmt: skip
     router = ndp.parse_router(icmpv6.parse(memoryview(advertised), A6, B6))
     assert router[:7] == (63, 0x80, 1800, 30_000, 1000, MAC, 1400)
     assert router.prefixes == (ndp.Prefix(64, 0xC0, 100, 50, parse_address("fd00:1::")),)
+    assert router.name_servers == tuple(
+        ndp.NameServer(parse_address(text), lifetime_s)
+        for text, lifetime_s in (("fd00:1::53", 70), ("fe80::53", 70), ("fd00:1::54", 0))
+    )
     solicited = icmp6(inet6.ICMPv6ND_RS() / inet6.ICMPv6NDOptSrcLLAddr(lladdr=MAC_TEXT))
     asked = icmpv6.parse(memoryview(solicited), A6, B6)
     assert ndp.parse_router_solicitation(asked, A6) == MAC
@@ -209,6 +214,22 @@ def test_icmpv6_and_neighbour_discovery() -> None:
         / inet6.ICMPv6NDOptPrefixInfo(prefix="fd00:1::", prefixlen=64, validlifetime=100, preferredlifetime=50)
         / inet6.ICMPv6NDOptRDNSS(dns=list(servers), lifetime=50),
     )
+
+
+def test_name_servers_of_a_strange_length_do_not_count() -> None:
+    for length in (0, 1, 2, 4, 6):
+        option = bytes((25, length, 0, 0)) + (60).to_bytes(4, "big") + 2 * A6 + bytes(8)
+        message = icmp.IcmpMessage(134, 0, 0, bytes(8) + option[: 8 * length or 8])
+        if length:
+            assert ndp.parse_router(message).name_servers == ()
+        else:
+            with pytest.raises(CorruptError):
+                ndp.parse_router(message)
+    whole = bytes(8) + bytes((25, 5, 0, 0)) + (60).to_bytes(4, "big") + A6 + B6
+    for length in range(9, len(whole)):
+        with pytest.raises(CorruptError):
+            ndp.parse_router(icmp.IcmpMessage(134, 0, 0, whole[:length]))
+    assert len(ndp.parse_router(icmp.IcmpMessage(134, 0, 0, whole)).name_servers) == 2
 
 
 def test_igmp_and_mld() -> None:
@@ -249,6 +270,9 @@ PARSERS: dict[str, tuple[Callable[[memoryview], Any], bytes]] = {
         lambda data: ndp.parse_neighbour(icmp.IcmpMessage(135, 0, 0, data)), bytes(ndp.solicitation(B6, b"").data)
     ),
     "router": (lambda data: ndp.parse_router(icmp.IcmpMessage(134, 0, 0, data)), bytes(8)),
+    "router's name servers": (
+        lambda data: ndp.parse_router(icmp.IcmpMessage(134, 0, 0, bytes(8) + b"\x19\3" + data)), bytes(6) + A6
+    ),
     "mld": (lambda data: igmp.parse_query6(icmp.IcmpMessage(130, 0, 0, data)), bytes(16)),
 }  # fmt: skip
 

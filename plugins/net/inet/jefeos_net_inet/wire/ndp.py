@@ -65,6 +65,13 @@ class Prefix(NamedTuple):
     prefix: Address
 
 
+class NameServer(NamedTuple):
+    """One of a name server option (RFC 8106, section 5.1)."""
+
+    address: Address
+    lifetime_s: int
+
+
 class Neighbour(NamedTuple):
     """A neighbour solicitation or advertisement."""
 
@@ -94,6 +101,7 @@ class Router(NamedTuple):
     mac: bytes
     mtu: int
     prefixes: tuple[Prefix, ...]
+    name_servers: tuple[NameServer, ...]
 
 
 def parse_options(data: bytes | memoryview) -> list[tuple[int, bytes]]:
@@ -142,6 +150,7 @@ def parse_router(message: IcmpMessage) -> Router:
     options = parse_options(data[8:])
     mtu = 0
     prefixes = []
+    servers = []
     for kind, option in options:
         if kind == Option.MTU and len(option) == 8:
             mtu = int.from_bytes(option[4:], "big")
@@ -149,9 +158,13 @@ def parse_router(message: IcmpMessage) -> Router:
             _, _, length, flags, valid_s, preferred_s, _, prefix = PREFIX.unpack(option)
             if length <= 128:
                 prefixes.append(Prefix(length, flags, valid_s, preferred_s, prefix))
+        elif kind == Option.DNS_SERVERS and len(option) > DNS_SERVERS.size and len(option) % 16 == DNS_SERVERS.size:
+            lifetime_s = DNS_SERVERS.unpack_from(option)[2]
+            servers += [NameServer(option[at : at + 16], lifetime_s) for at in range(8, len(option), 16)]
     return Router(
         message.rest >> 24, message.rest >> 16 & 0xFF, message.rest & 0xFFFF, int.from_bytes(data[:4], "big"),
         int.from_bytes(data[4:8], "big"), _mac(options, Option.SOURCE_MAC), mtu, tuple(prefixes),
+        tuple(servers),
     )
 
 
