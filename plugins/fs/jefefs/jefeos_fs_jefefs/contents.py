@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 HEAD_BYTES = EXTENT_VALUE.size
 BLOCK_NUMBER_END = 1 << 63
+KNOWN_MOST = 256
+"""Extents of a file that are kept as they were understood."""
 
 
 class Extent(NamedTuple):
@@ -74,7 +76,7 @@ def extent_of(key: bytes, value: bytes, limits: Limits) -> Extent:
 class ExtentMap:
     """See the module's text."""
 
-    __slots__ = ("block_bytes", "ino", "limits", "prefix", "recent", "store", "tree")
+    __slots__ = ("block_bytes", "ino", "known", "limits", "prefix", "recent", "store", "tree")
 
     def __init__(self, store: Store, tree: Tree, ino: int) -> None:
         self.store = store
@@ -85,6 +87,8 @@ class ExtentMap:
         self.prefix = ITEM_KEY.pack(ino, EXTENT)
         self.recent: Extent | None = None
         """The one that was looked at last: a reader goes on in it."""
+        self.known: dict[bytes, tuple[bytes, Extent]] = {}
+        """By key, with the very value in the tree that says so."""
 
     def key(self, block: int) -> bytes:
         """The key of an extent that begins at ``block``."""
@@ -127,17 +131,26 @@ class ExtentMap:
             yield extent
 
     def _checked(self, key: bytes, value: bytes) -> Extent:
+        known = self.known.get(key)
+        if known is not None and known[0] is value:
+            return known[1]
         extent = extent_of(key, value, self.limits)
         self.store.geometry.check_run(extent.address, extent.blocks, f"inode {self.ino}")
+        if len(self.known) >= KNOWN_MOST:
+            self.known.clear()
+        self.known[key] = value, extent
         return extent
 
     # --- reading -------------------------------------------------------------------------------------------
 
     def read(self, first: int, stop: int) -> bytes:
         """The contents of blocks ``first`` up to ``stop``; zeros where there is a hole. Raises KernelError(EIO)."""
-        recent = self.recent
-        if recent is not None and recent.start <= first and stop <= recent.end:
-            return self._read_part(recent, first, stop)
+        extent = self.recent
+        if extent is None or not (extent.start <= first and stop <= extent.end):
+            extent = self.at_or_before(first)
+        if extent is not None and stop <= extent.end:
+            self.recent = extent
+            return self._read_part(extent, first, stop)
         pieces: list[bytes] = []
         position, size = first, self.block_bytes
         for extent in self.overlapping(first, stop):
