@@ -13,11 +13,11 @@ from jefeos.errors import UsageError
 from jefeos.plugins import KINDS
 
 
-@pytest.mark.parametrize("kind", ["fs", "kernel", "themes"])
+@pytest.mark.parametrize("kind", ["drivers", "fs", "kernel", "themes"])
 def test_a_new_package_passes_its_tests_at_once(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "package"
     assert new_command(kind, "my-own", str(folder)) == 0
-    assert f"jefeos-{'theme' if kind == 'themes' else kind}-my-own" in capsys.readouterr().out
+    assert f"jefeos-{kind.removesuffix('s') if len(kind) > 2 else kind}-my-own" in capsys.readouterr().out
     site = tmp_path / "site"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
     offline = ["--no-build-isolation", "--no-index", "--target", str(site)]
