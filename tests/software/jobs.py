@@ -265,7 +265,7 @@ def on_the_host(job: Job, folder: Path) -> Outcome:
     words = _words(job, folder)
     if job.network:
         words = ["/usr/bin/unshare", "--net", "/bin/sh", "-c", 'ip link set lo up; exec "$@"', "sh", *words]
-    done = subprocess.run(words, env=ENVIRONMENT, input=b"", capture_output=True, timeout=job.timeout_s, check=False)
+    done = subprocess.run(words, env=ENVIRONMENT, input=b"", capture_output=True, timeout=TIMEOUT_S, check=False)
     shutil.rmtree(folder / "w")
     shutil.rmtree(folder / "home", ignore_errors=True)
     return Outcome(done.stdout, done.stderr, 128 - done.returncode if done.returncode < 0 else done.returncode)

@@ -8,6 +8,7 @@ streams as ntfs-3g leaves them, large clusters, a journal that waits to be repla
 from __future__ import annotations
 
 import os
+import random
 import re
 import struct
 from collections.abc import Callable
@@ -68,6 +69,7 @@ def test_with_a_live_journal() -> None:
 
 def by_ntfs_3g(image: Path, ntfs_3g: Mount) -> bytes:
     """Something of everything that ntfs-3g makes."""
+    chance = random.Random(5)
     with ntfs_3g(image) as folder:
         flat = folder / "flat"
         flat.mkdir()
@@ -76,7 +78,7 @@ def by_ntfs_3g(image: Path, ntfs_3g: Mount) -> bytes:
         for _ in range(12):  # in turn, so that they fragment
             for number in range(5):
                 with (folder / f"fragments {number}").open("ab") as file:
-                    file.write(os.urandom(1100))
+                    file.write(chance.randbytes(1100))
         streams = folder / "fragments 0"
         for number in range(10):
             os.setxattr(streams, f"user.stream {number}", b"s" * 300)

@@ -193,7 +193,7 @@ PIECES = [b"a", b" ", b"'", b'"', b"\\", b"$x", b"$y", b'"$x"', b"${x}", b"$@", 
 
 
 @pytest.mark.peer
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(st.sampled_from(PIECES), min_size=1, max_size=8).map(b"".join),
     st.text("ab: \t*", max_size=8).map(str.encode),
