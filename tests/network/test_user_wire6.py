@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from jefeos.api import System
 from jefeos.errors import Errno
-from jefeos.net.address import SocketAddress, parse_address
+from jefeos.net.address import SocketAddress, address_text, parse_address
 from jefeos.testing.waiting import until
 from jefeos_net_user import policy
 from jefeos_net_user.policy import HOST_ALIAS6, NETWORK6, Policy, host_name_servers
-from network_support import ask_to_reverse, free_port, in_kernel, lease
+from network_support import ask_to_reverse, free_port, in_kernel, lease, on_the_host
 
 Boot = Callable[..., System]
 ALIAS = socket.inet_ntop(socket.AF_INET6, HOST_ALIAS6)
@@ -180,6 +180,62 @@ def test_a_forward_that_listens_at_an_ipv6_address(boot: Boot, echo: int) -> Non
     port = free_port(address="::1")
     system = boot(forward=f"[::1]:{port}:80")
     ask_to_reverse(system, LARGE, ("::1", port))
+
+
+@pytest.mark.parametrize("outside", [True, False], ids=["at its network's address", "at the link's"])
+def test_a_forward_to_a_service_that_listens_at_ipv6_alone(
+    boot: Boot, outside: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy, "host_reaches", lambda address: outside)
+    port = free_port()
+    system = boot(forward=[f"{port}:80", f"{port}:80/udp"])
+    start = NETWORK6[:8] if outside else b"\xfe\x80"  # of the gateway's address
+    peers = []
+
+    class Reversing(asyncio.DatagramProtocol):
+        def connection_made(self, transport: Any) -> None:
+            self.transport = transport
+
+        def datagram_received(self, data: bytes, addr: Any) -> None:
+            peers.append(parse_address(addr[0]))
+            self.transport.sendto(data[::-1], addr)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peers.append(parse_address(writer.get_extra_info("peername")[0]))
+        writer.write((await reader.read())[::-1])
+        writer.close()
+
+    def client() -> list[bytes]:
+        with socket.create_connection(("127.0.0.1", port), 30) as stream:
+            stream.sendall(LARGE)
+            stream.shutdown(socket.SHUT_WR)
+            answers = [b"".join(iter(lambda: stream.recv(65_536), b""))]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as messages:
+            messages.settimeout(30)
+            messages.connect(("127.0.0.1", port))
+            for data in (b"first", b"second"):
+                messages.send(data)
+                answers.append(messages.recv(100))
+        return answers
+
+    async def scenario() -> None:
+        await lease(system)
+        addresses = system.kernel.net.stack.interface("eth0").addresses
+        assert await until(lambda: any(len(own.address) == 16 for own in addresses))
+        assert await until(lambda: not any(own.tentative for own in addresses))
+        if outside:
+            here = address_text(await lease6(system))
+            server = await asyncio.start_server(serve, here, 80)
+        else:
+            here = address_text(next(own.address for own in addresses if own.address.startswith(start))) + "%eth0"
+            server = await asyncio.start_server(serve, "::", 80)  # asyncio makes that IPv6 alone
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Reversing, local_addr=(here, 80))
+        assert await on_the_host(client) == [LARGE[::-1], b"tsrif", b"dnoces"]
+        server.close()
+        transport.close()
+
+    in_kernel(system, scenario())
+    assert [peer[: len(start)] for peer in peers] == 3 * [start]
 
 
 def test_name_servers_of_the_lease_and_of_the_router(boot: Boot, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,11 @@ def parse_address(text: str) -> Address:
         raise UsageError(f"{text!r} is not an IPv4 or IPv6 address") from None
 
 
+def interface_identifier(mac: bytes) -> bytes:
+    """Modified EUI-64 from a MAC (RFC 4291, appendix A)."""
+    return bytes((mac[0] ^ 2,)) + mac[1:3] + b"\xff\xfe" + mac[3:]
+
+
 def multicast_mac(group: Address) -> bytes:
     """The address of a multicast group on Ethernet (RFC 1112, section 6.4; RFC 2464, section 7)."""
     if len(group) == 4:

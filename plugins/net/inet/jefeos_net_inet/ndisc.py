@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define
 from jefeos.errors import CorruptError, KernelError
-from jefeos.net.address import ANY6, Address
+from jefeos.net.address import ANY6, Address, interface_identifier
 from jefeos.net.stack import InterfaceAddress
 
 from jefeos_net_inet.addresses import SCOPE_LINK, Kind, is_multicast
@@ -33,11 +33,6 @@ if TYPE_CHECKING:
 ALL_NODES: Final = bytes.fromhex("ff02") + bytes(13) + b"\1"
 DAD_DELAY_MS: Final = 1000
 """MAX_RTR_SOLICITATION_DELAY: the first question waits for up to this."""
-
-
-def interface_identifier(mac: bytes) -> bytes:
-    """Modified EUI-64 from a MAC (RFC 4291, appendix A)."""
-    return bytes((mac[0] ^ 2,)) + mac[1:3] + b"\xff\xfe" + mac[3:]
 
 
 @define(eq=False)

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define
 from jefeos.errors import CorruptError, KernelError
-from jefeos.net.address import ANY6, Address
+from jefeos.net.address import ANY6, Address, interface_identifier
 from jefeos.net.stack import InterfaceAddress, Route
 
 from jefeos_net_inet.addresses import is_link_local, is_multicast, network_of
 from jefeos_net_inet.nameservers import NameServers
-from jefeos_net_inet.ndisc import interface_identifier
 from jefeos_net_inet.neighbours import MILLISECOND_NS, SECOND_NS
 from jefeos_net_inet.packets import Packet
 from jefeos_net_inet.settings import number

@@ -1,21 +1,22 @@
 """Ports of the host that lead to a guest (``--forward 2222:22``), TCP and UDP.
 
 The host listens where the user said, by default at 127.0.0.1 alone. A connection is taken at once and connected to the
-guest from the gateway's own address; if the guest refuses, it is reset. UDP: each outside address gets a port of the
-gateway, for a minute after its last message.
+guest from the gateway's own address. If the guest refuses, its other addresses are tried, as a service may listen at
+IPv6 alone; if it refuses at all, the connection is reset. UDP: each outside address gets a port of the gateway, for a
+minute after its last message; an ICMP error before the first answer sends the last message to the next address.
 """
 
 from __future__ import annotations
 
 import socket
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define
 from jefeos.config import Forward
 from jefeos.errors import ConfigError, KernelError
-from jefeos.net.address import AF_INET, SocketAddress
+from jefeos.net.address import SocketAddress, family_of
 from jefeos.net.socket import DatagramSocket, Readiness, StreamSocket
 
 from jefeos_net_user.streams import reset
@@ -31,8 +32,8 @@ SWEEP_S: Final = 10.0
 MOST_PEERS: Final = 256
 MOST_BYTES: Final = 65_535
 
-Guest = Callable[[], bytes]
-"""Gives the address of the guest that ports lead to."""
+Guest = Callable[[int], Iterator[SocketAddress]]
+"""Gives the places of a port at the guest that ports lead to, the likeliest first."""
 
 
 def listen_on_host(forward: Forward) -> socket.socket:
@@ -66,7 +67,8 @@ class StreamForward:
         self._loop = loop
         self._guest = guest
         self._connected = connected
-        self._waiting: dict[StreamSocket, socket.socket] = {}
+        self._waiting: dict[StreamSocket, tuple[socket.socket, Iterator[SocketAddress]]] = {}
+        """With where to try next."""
         loop.add_reader(host, self._accept)
 
     def _accept(self) -> None:
@@ -77,49 +79,55 @@ class StreamForward:
                 return
             outside.setblocking(False)
             outside.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._connect(outside)
+            self._connect(outside, self._guest(self._port))
 
-    def _connect(self, outside: socket.socket) -> None:
-        try:
-            inside = self._stack.open_stream(AF_INET)
-        except KernelError:
-            reset(outside)
-            return
-        self._waiting[inside] = outside
-        inside.changed = lambda: self._loop.call_soon(self._look, inside)  # type: ignore[assignment]
-        try:
-            if inside.connect(SocketAddress(self._guest(), self._port)):
+    def _connect(self, outside: socket.socket, places: Iterator[SocketAddress]) -> None:
+        for place in places:
+            try:
+                inside = self._stack.open_stream(family_of(place.address))
+            except KernelError:
+                break
+            inside.changed = lambda inside=inside: self._loop.call_soon(self._look, inside)  # type: ignore[misc]
+            try:
+                connected = inside.connect(place)
+            except KernelError:
+                inside.close()
+                continue
+            self._waiting[inside] = outside, places
+            if connected:
                 self._look(inside)
-        except KernelError:
-            self._fail(inside)
+            return
+        reset(outside)
 
     def _look(self, inside: StreamSocket) -> None:
         if inside not in self._waiting:
             return
         if inside.pending_error or inside.ready & Readiness.HANGUP and inside.state == "CLOSED":
-            self._fail(inside)
+            self._connect(*self._give_up(inside))
         elif inside.state not in ("SYN_SENT", "SYN_RECEIVED"):
-            self._connected(inside, self._waiting.pop(inside))
+            self._connected(inside, self._waiting.pop(inside)[0])
 
-    def _fail(self, inside: StreamSocket) -> None:
-        outside = self._waiting.pop(inside, None)
+    def _give_up(self, inside: StreamSocket) -> tuple[socket.socket, Iterator[SocketAddress]]:
+        waiting = self._waiting.pop(inside)
         inside.changed = _nothing
         inside.close()
-        if outside is not None:
-            reset(outside)
+        return waiting
 
     def close(self) -> None:
         """Listen no more."""
         self._loop.remove_reader(self._host)
         self._host.close()
         for inside in list(self._waiting):
-            self._fail(inside)
+            reset(self._give_up(inside)[0])
 
 
 @define(eq=False)
 class _Peer:
+    places: Iterator[SocketAddress]
     inside: DatagramSocket
     used_s: float
+    unanswered: bytes | None = b""
+    """The last message, until the guest has answered one."""
 
 
 class DatagramForward:
@@ -147,6 +155,8 @@ class DatagramForward:
                     peer = self._open(outside)
                 peer.used_s = self._loop.time()
                 self._peers.move_to_end(outside)
+                if peer.unanswered is not None:
+                    peer.unanswered = data
                 peer.inside.send_to(data)
             except KernelError:  # the guest does not listen (yet): UDP promises nothing
                 continue
@@ -154,23 +164,46 @@ class DatagramForward:
     def _open(self, outside: Any) -> _Peer:
         while len(self._peers) >= MOST_PEERS:
             self._close_peer(next(iter(self._peers)))
-        inside = self._stack.open_datagram(AF_INET)
-        inside.connect(SocketAddress(self._guest(), self._port))
-        inside.changed = lambda: self._answered(inside, outside)
-        peer = self._peers[outside] = _Peer(inside, self._loop.time())
+        places = self._guest(self._port)
+        peer = self._peers[outside] = _Peer(places, self._socket_to(next(places), outside), self._loop.time())
         return peer
 
+    def _socket_to(self, place: SocketAddress, outside: Any) -> DatagramSocket:
+        inside = self._stack.open_datagram(family_of(place.address))
+        try:
+            inside.connect(place)
+        except KernelError:
+            inside.close()
+            raise
+        inside.changed = lambda: self._answered(inside, outside)
+        return inside
+
     def _answered(self, inside: DatagramSocket, outside: Any) -> None:
-        while True:
+        peer = self._peers.get(outside)
+        while peer is not None and peer.inside is inside:
             try:
                 message = inside.receive_from()
                 if message is None:
                     return
+                peer.unanswered = None
                 self._host.sendto(message.data, outside)
             except KernelError:
-                continue
+                self._try_next(peer, outside)
             except OSError:
                 return
+
+    def _try_next(self, peer: _Peer, outside: Any) -> None:
+        """There is nobody at that address of the guest: perhaps at another."""
+        place = next(peer.places, None) if peer.unanswered is not None else None
+        if place is None or peer.unanswered is None:
+            return
+        try:
+            inside = self._socket_to(place, outside)
+            peer.inside.close()
+            peer.inside = inside
+            inside.send_to(peer.unanswered)
+        except KernelError:
+            return
 
     def _sweep(self) -> None:
         limit_s = self._loop.time() - IDLE_S

@@ -17,10 +17,11 @@ What may be reached is `Policy`'s to say; what may not is refused at once (TCP) 
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from jefeos.errors import ConfigError, Errno, KernelError
-from jefeos.net.address import SocketAddress, address_text
+from jefeos.net.address import SocketAddress, address_text, interface_identifier
 from jefeos.net.services import DhcpServer, DhcpServerConfig
 from jefeos.net.stack import Interceptor, NetworkStack, PendingStream, RouterAdvertisement
 from jefeos.net.wiredevice import WireDevice
@@ -51,6 +52,7 @@ GATEWAY_MAC: Final = bytes.fromhex("525501000202")
 MOST_STREAMS: Final = 4096
 DOMAIN: Final = "lan"
 ROUTER_LIFETIME_S: Final = 1800
+LINK_LOCAL: Final = b"\xfe\x80" + bytes(6)
 
 
 def open_gateway(rest: str, context: WireContext) -> UserPort:
@@ -138,10 +140,16 @@ class Gateway(Interceptor):
             NETWORK6, PREFIX_LENGTH6, router_lifetime_s=lifetime_s, name_servers=(NAME_SERVER6,) if lifetime_s else ()
         )
 
-    def guest(self) -> bytes:
-        """The address that forwards lead to: of the first guest that has a lease, or the pool's first."""
+    def guest(self, port: int) -> Iterator[SocketAddress]:
+        """Where forwards lead to: the address of the first guest that has a lease, or the pool's first; then the IPv6
+        addresses that it gives itself."""
         leases = self._dhcp.leases() if self._dhcp is not None else {}
-        return min(leases.values(), default=FIRST_GUEST)
+        mac, address = min(leases.items(), key=lambda lease: lease[1], default=(b"", FIRST_GUEST))
+        yield SocketAddress(address, port)
+        if mac:
+            yield SocketAddress(LINK_LOCAL + interface_identifier(mac), port, self.interface.index)
+            if self.policy.has_network6:
+                yield SocketAddress(NETWORK6[:8] + interface_identifier(mac), port)
 
     # --- what guests want ----------------------------------------------------------------------------------
 
