@@ -69,6 +69,18 @@ def test_a_boot_imports_no_applet() -> None:
     assert (done.stdout, done.stderr) == (b"set()\n" * 3, b"")
 
 
+def test_a_boot_without_a_network_imports_none() -> None:
+    script = (
+        "import sys, jefeos\n"
+        "system = jefeos.boot(root='/')\n"
+        "early = {name for name in sys.modules if name.startswith('jefeos_net_') and '.' in name}\n"
+        "print({name for name in early if not name.endswith('.plugin')}, 'jefeos.net.stack' in sys.modules)\n"
+        "system.shutdown()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=200)
+    assert (done.stdout, done.stderr) == (b"set() False\n", b"")
+
+
 # --- init, mounts, roots ------------------------------------------------------------------------------------------
 
 

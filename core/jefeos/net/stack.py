@@ -23,33 +23,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from enum import Enum, IntEnum, IntFlag
+from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
 from jefeos.net.address import Address, SocketAddress
+from jefeos.net.flags import InterfaceFlags
 from jefeos.net.socket import Data, DatagramSocket, PacketSocket, StreamSocket
 
 if TYPE_CHECKING:
     from jefeos.net.device import NetDevice, Statistics
 
 # --- interfaces, routes, neighbours ----------------------------------------------------------------------------
-
-
-class InterfaceFlags(IntFlag):
-    """Linux's IFF_* (netdevice(7))."""
-
-    UP = 0x1
-    BROADCAST = 0x2
-    LOOPBACK = 0x8
-    POINTOPOINT = 0x10
-    RUNNING = 0x40
-    NOARP = 0x80
-    PROMISC = 0x100
-    ALLMULTI = 0x200
-    MULTICAST = 0x1000
-    LOWER_UP = 0x10000
 
 
 @frozen

@@ -28,12 +28,12 @@ from jefeos.net.address import (
     address_text,
     parse_address,
 )
+from jefeos.net.flags import InterfaceFlags
 from jefeos.net.socket import StreamSocket
 from jefeos.net.stack import (
     Change,
     Event,
     Interceptor,
-    InterfaceFlags,
     Neighbour,
     NeighbourState,
     NetworkStack,

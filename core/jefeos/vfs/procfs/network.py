@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from jefeos.net.address import AF_INET, AF_INET6, SocketAddress, multicast_mac, netmask
+from jefeos.net.flags import InterfaceFlags
 from jefeos.net.socket import TCP_STATE_NUMBERS
-from jefeos.net.stack import InterfaceFlags
 
 if TYPE_CHECKING:
     from jefeos.kernel import Kernel

@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from jefeos.errors import Errno, KernelError
-from jefeos.net.stack import InterfaceFlags
+from jefeos.net.flags import InterfaceFlags
 from jefeos.vfs.flags import O_ACCMODE, O_RDONLY
 from jefeos.vfs.inode import Filesystem, Inode, OpenContext
 from jefeos.vfs.procfs.nodes import MadeDirectory, ProcFile, ProcLink

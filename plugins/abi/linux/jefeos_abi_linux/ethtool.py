@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 from attrs import fields
 from jefeos.errors import Errno, KernelError
 from jefeos.net.device import Features, NetDevice, Statistics
-from jefeos.net.stack import Interface, InterfaceFlags
+from jefeos.net.flags import InterfaceFlags
+from jefeos.net.stack import Interface
 from jefeos.structs import Struct, raw, u8, u16, u32
 
 from jefeos_abi_linux.calls_system import RELEASE

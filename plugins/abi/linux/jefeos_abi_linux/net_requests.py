@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 from jefeos.errors import Errno, KernelError
 from jefeos.net.address import AF_INET, classful_length, mask_length, netmask
 from jefeos.net.files import MessageFile, StreamFile
-from jefeos.net.stack import Interface, InterfaceFlags, Neighbour, NeighbourState, NetworkStack, Route
+from jefeos.net.flags import InterfaceFlags
+from jefeos.net.stack import Interface, Neighbour, NeighbourState, NetworkStack, Route
 
 from jefeos_abi_linux.ethtool import ethtool_request
 from jefeos_abi_linux.rtnetlink_messages import (

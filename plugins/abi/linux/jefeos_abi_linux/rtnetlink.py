@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 from attrs import evolve
 from jefeos.errors import Errno, KernelError
 from jefeos.net.address import AF_INET, AF_INET6, Address, family_of
-from jefeos.net.stack import Interface, InterfaceFlags, Neighbour, NeighbourState, NetworkStack, Route
+from jefeos.net.flags import InterfaceFlags
+from jefeos.net.stack import Interface, Neighbour, NeighbourState, NetworkStack, Route
 
 from jefeos_abi_linux.netlink import NLM_F_DUMP
 from jefeos_abi_linux.rtnetlink_messages import (

@@ -10,16 +10,8 @@ from typing import Final
 
 from jefeos.errors import Errno, KernelError
 from jefeos.net.address import Address, family_of
-from jefeos.net.stack import (
-    Change,
-    Event,
-    Interface,
-    InterfaceAddress,
-    InterfaceFlags,
-    Neighbour,
-    NetworkStack,
-    Route,
-)
+from jefeos.net.flags import InterfaceFlags
+from jefeos.net.stack import Change, Event, Interface, InterfaceAddress, Neighbour, NetworkStack, Route
 from jefeos.structs import Struct, pad, s32, u8, u16, u32
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19

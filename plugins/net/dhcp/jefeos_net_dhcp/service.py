@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from jefeos.errors import Errno, KernelError
 from jefeos.net.address import ANY4, BROADCAST4, SocketAddress, address_text
-from jefeos.net.stack import Change, Event, InterfaceFlags, NetworkStack, Route
+from jefeos.net.flags import InterfaceFlags
+from jefeos.net.stack import Change, Event, NetworkStack, Route
 
 from jefeos_net_dhcp.client import Action, Bind, Client, Lease, Note, Probe, Send, State, Unbind
 from jefeos_net_dhcp.datagram import pack, unpack

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jefeos.net.stack import InterfaceFlags
+from jefeos.net.flags import InterfaceFlags
 
 from jefeos_net_dhcp.service import ClientService
 

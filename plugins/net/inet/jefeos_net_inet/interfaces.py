@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 from jefeos.errors import Errno, KernelError
 from jefeos.net.address import Address, multicast_mac
 from jefeos.net.device import Features, NetDevice, Offload
-from jefeos.net.stack import Interface, InterfaceAddress, InterfaceFlags
+from jefeos.net.flags import InterfaceFlags
+from jefeos.net.stack import Interface, InterfaceAddress
 
 from jefeos_net_inet.addresses import Kind, scope_of
 from jefeos_net_inet.wire import ethernet

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from jefeos.net.address import AF_INET, AF_INET6, address_text, classful_length, family_of, parse_address
-from jefeos.net.stack import Interface, InterfaceAddress, InterfaceFlags, Neighbour, NeighbourState, Route
+from jefeos.net.flags import InterfaceFlags
+from jefeos.net.stack import Interface, InterfaceAddress, Neighbour, NeighbourState, Route
 
 from jefeos_net_tools.common import (
     CommandError,
