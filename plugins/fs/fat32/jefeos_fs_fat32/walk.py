@@ -112,6 +112,8 @@ class Walk:
         self._notes: list[tuple[Problem, list[Repair]]] = []
         self._copies: list[tuple[Problem, Folder, Found, Chain]] = []
         self._renamed = 0
+        self._needed: set[int] = set()
+        """Clusters of files that should have got a copy of them: no longer shared once the other chain is cut."""
 
     def run(self) -> None:
         """Go through everything that has a name."""
@@ -198,6 +200,9 @@ class Walk:
                 self.table.set(first + part - 1, self.table.end)
             if part < count:
                 gone.append((first + part, count - part))
+        if self._needed:
+            gone = [(cluster, 1) for first, count in gone for cluster in range(first, first + count)
+                    if cluster not in self._needed]
         self.table.release(gone)
 
     # --- directories -------------------------------------------------------------------------------------------------
@@ -310,7 +315,7 @@ class Walk:
             return
         chain = self.claim(cluster)
         if chain.shared and chain.length < need:
-            self._share(folder, path, entry, chain)
+            self._share(folder, path, entry, chain, need)
             return
         if chain.length < need:
             what = f"its chain {chain.fault or 'ends'} after {chain.length} clusters, its size is {size}"
@@ -325,36 +330,51 @@ class Walk:
             more = f"has {chain.length - need} clusters more than its size of {size}" if chain.length > need else ""
             self._note(path, more or f"its chain {chain.fault} past its end", *repairs, harmless=True)
 
-    def _share(self, folder: Folder, path: str, entry: Found, chain: Chain) -> None:
+    def _share(self, folder: Folder, path: str, entry: Found, chain: Chain, need: int) -> None:
         """A file whose chain runs into another's: it gets a copy, once all free clusters are known."""
-        if not chain.length:
-            problem = Problem(path, "has the clusters of another name", True)
-        else:
+        if chain.length:
             problem = Problem(path, f"its chain {chain.fault}", False)
+        else:
+            found = sum(count for _, count in self._follow(cluster_of(folder.entry(entry.slot)), need))
+            what = f", which has only {found} of its {need}" if found < need else ""
+            problem = Problem(path, f"has the clusters of another name{what}", not what)
         self._copies.append((problem, folder, entry, chain))
+
+    def _follow(self, cluster: int, most: int) -> list[Run]:
+        """As much of a chain as there is, whoever has claimed it."""
+        table = self.table
+        runs: list[Run] = []
+        while most and table.is_link(cluster) and (following := table.get(cluster)) not in (0, table.bad):
+            if runs and sum(runs[-1]) == cluster:
+                runs[-1] = (runs[-1][0], runs[-1][1] + 1)
+            else:
+                runs.append((cluster, 1))
+            cluster = following
+            most -= 1
+        return runs
 
     def _copy(self, folder: Folder, found: Found, chain: Chain) -> bool:
         """Give a file clusters of its own, with the same contents, for those that it shares and those that it does not.
-        False if there is no room, or the chain goes wrong further on."""
+        False if there is no room."""
         slot = folder.entry(found.slot)
         geometry, table = self.geometry, self.table
+        runs = self._follow(cluster_of(slot), -(-slot.size_bytes // geometry.cluster_bytes))
+        found_clusters = sum(count for _, count in runs)
         try:
-            need = -(-slot.size_bytes // geometry.cluster_bytes)
-            runs = table.runs(cluster_of(slot), need, found.text)
-            found_clusters = sum(count for _, count in runs)
             new = table.allocate(found_clusters)
         except KernelError as error:
-            if error.errno not in (Errno.ENOSPC, Errno.EUCLEAN):
+            if error.errno != Errno.ENOSPC:
                 raise
+            self._needed.update(*[range(first, first + count) for first, count in runs])
             return False
-        places = [first + index for first, count in new for index in range(count)]
+        places = (cluster for first, count in new for cluster in range(first, first + count))
         for first, count in runs:
             for start in range(0, count, COPY_CLUSTERS):
                 part = min(COPY_CLUSTERS, count - start)
                 data = self.volume.read(geometry.offset_of(first + start), part * geometry.cluster_bytes)
                 for index in range(part):
                     piece = data[index * geometry.cluster_bytes : (index + 1) * geometry.cluster_bytes]
-                    self.volume.write(geometry.offset_of(places.pop(0)), piece)
+                    self.volume.write(geometry.offset_of(next(places)), piece)
         size = min(slot.size_bytes, found_clusters * geometry.cluster_bytes)
         folder.edit(found.slot, cluster=new[0][0], size=size)
         table.release(chain.runs)

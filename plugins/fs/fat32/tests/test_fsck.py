@@ -231,6 +231,47 @@ def test_a_file_that_shares_clusters_gets_a_copy(patient: Patient) -> None:
         assert here.get(b"/ONE") == TREE[b"/ONE"][1]
 
 
+def lead_into(patient: Patient, name: bytes, other: bytes) -> None:
+    """The chain of one file goes on, past its end, with that of another."""
+    _, slot = patient.slot(name)
+    cluster = cluster_of(slot)
+    for _ in range(-(-slot.size_bytes // patient.geometry.cluster_bytes) - 1):
+        cluster = patient.following(cluster)
+    patient.link(cluster, cluster_of(patient.slot(other)[1]))
+
+
+def test_a_file_that_shares_clusters_and_is_short_is_damaged(patient: Patient) -> None:
+    """What is left of it is copied; that it is the same as another's is not all that there is to say."""
+    lead_into(patient, b"ONE", b"TWO")
+    second = patient.following(cluster_of(patient.slot(b"TWO")[1]))
+    patient.link(second, patient.geometry.last_cluster - 3)
+    clusters = -(-len(TREE[b"/TWO"][1]) // patient.geometry.cluster_bytes)
+    (problem,) = [problem for problem in patient.check().problems if problem.where == "/TWO"]
+    assert (problem.harmless, problem.what) == (
+        False, f"has the clusters of another name, which has only 2 of its {clusters}"
+    )  # fmt: skip
+    assert patient.check(repair=True).clean
+    assert patient.check().problems == ()
+    assert patient.tree()[b"/TWO"] == (S_IFREG, TREE[b"/TWO"][1][: 2 * patient.geometry.cluster_bytes])
+
+
+def test_without_room_for_a_copy_no_cluster_of_the_file_is_freed(patient: Patient) -> None:
+    lead_into(patient, b"ONE", b"TWO")
+    volume = patient.volume
+    table = AllocationTable(volume, patient.geometry)
+    at, slot = patient.slot(b"EMPTY")
+    slot.size_bytes = table.free_clusters * patient.geometry.cluster_bytes
+    set_cluster(slot, table.allocate(table.free_clusters)[0][0])
+    table.write_changes()
+    volume.flush()
+    patient.put(at, slot)
+    report = patient.check(repair=True)
+    assert [problem.where for problem in report.problems if not problem.repaired] == ["/TWO"]
+    assert patient.check().problems == ()  # each of them has its own clusters now
+    assert patient.tree()[b"/TWO"] == TREE[b"/TWO"]
+    assert patient.tree()[b"/ONE"] == TREE[b"/ONE"]
+
+
 def test_a_wrong_count_in_fsinfo() -> None:
     patient = Patient(VARIANTS["fat32"])
     offset = patient.geometry.info_sector * patient.geometry.sector_bytes
