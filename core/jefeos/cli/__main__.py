@@ -2,4 +2,8 @@
 
 from __future__ import annotations
 
-import jefeos.__main__  # noqa: F401 - importing it runs the command
+import sys
+
+from jefeos.cli import main
+
+sys.exit(main())
