@@ -76,7 +76,7 @@ class Probe:
 def collect(folder: Path, wanted: Collection[Interface]) -> tuple[dict[tuple[str, str], Probe], set[str]]:
     """The probes of these interfaces, and the names that are written but that no C library here has."""
     probes: dict[tuple[str, str], Probe] = {}
-    programs, lacking = build_all(folder)
+    programs, lacking = build_all(folder, {interface.name for interface in wanted})
     for program in programs:
         for name in program.names:
             probes.setdefault(("c", name), Probe(name, [str(program.path), name], program.library))

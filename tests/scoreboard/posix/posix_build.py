@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Set
 from pathlib import Path
 
 from attrs import define, field
@@ -85,14 +86,16 @@ def without_complaints(text: str, errors: str) -> tuple[str, list[str]]:
     return text, sorted(condemned)
 
 
-def build_all(folder: Path) -> tuple[list[Program], set[str]]:
-    """Every file of probes, and the names that no C library here has.
+def build_all(folder: Path, wanted: Set[str]) -> tuple[list[Program], set[str]]:
+    """Every file with a probe of these names, and the names that no C library here has.
 
     What glibc lacks is tried with musl, if that is installed.
     """
     programs = []
     lacking: set[str] = set()
     for source in sorted((HERE / "probes").glob("*.c")):
+        if wanted.isdisjoint(match.group(1) for match in BLOCK.finditer(source.read_text(encoding="utf-8"))):
+            continue
         program = build(source, folder, "glibc")
         programs.append(program)
         missing = set(program.lacking)
