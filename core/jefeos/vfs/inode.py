@@ -172,6 +172,11 @@ class Filesystem(ABC):
                 if isinstance(mapping.source, Inode) and mapping.source.fs is self:
                     mapping.writeback()
 
+    def make_writable(self) -> None:
+        """A remount: what was opened read-only is to be written to. Most cannot come to that without a new mount.
+        Raises KernelError: EROFS with the reason, EACCES for a medium that is read-only itself."""
+        raise KernelError(Errno.EROFS, self.read_only_reason or f"{self.name} was mounted read-only: mount it anew")
+
     def unmount(self) -> None:
         """Called when the last mount goes: write back, release pages and host resources."""
 

@@ -115,13 +115,16 @@ class MountTable(Namespace):
         return self.mount(source.mount.fs, target, flags | source.mount.flags, source.mount.source,
                           subtree=source.dentry)
 
-    def remount(self, place: Path, flags: int) -> None:
-        """Changes the flags of the mount whose root is ``place``. EBUSY if files are open for writing."""
+    def remount(self, place: Path, flags: int, *, mount_only: bool = False) -> None:
+        """Changes the flags of the mount whose root is ``place``. A filesystem that was opened read-only has to become
+        writable for it (EROFS, EACCES), unless the flags are to be this mount's alone."""
         mount = place.mount
         if place.dentry is not mount.root:
             raise KernelError(Errno.EINVAL)
         if flags & MountFlags.RDONLY:
             mount.fs.sync()  # whoever asks for it may switch the machine off next
+        elif mount.fs.read_only and not mount_only:
+            mount.fs.make_writable()
         mount.flags = flags & ~int(MountFlags.REMOUNT | MountFlags.BIND | MountFlags.SILENT)
 
     def move(self, source: Path, target: Path) -> None:

@@ -247,6 +247,12 @@ def test_read_only_mount(tree: Any) -> None:
     vfs.access(root, b"/jail/file", f.X_OK)
     assert errno_of(vfs.access, root, b"/out/f", f.X_OK) == Errno.EACCES
     assert mount.options == b"ro,noexec,relatime"
+    vfs.remount(Path(mount, mount.root), 0)
+    put(tree, b"/out/f", b"y")
+    mount.fs.read_only = True
+    assert errno_of(vfs.remount, Path(mount, mount.root), 0) == Errno.EROFS
+    vfs.remount(Path(mount, mount.root), int(f.MountFlags.NOEXEC), mount_only=True)
+    assert mount.options == b"ro,noexec,relatime"
 
 
 def test_bind_mount_of_a_directory_and_a_file(tree: Any) -> None:

@@ -146,7 +146,7 @@ def fspick(task: Task, dirfd: Fd, path: UserPtr, flags: Flags) -> int:
     if place.dentry is not place.mount.root:
         raise KernelError(Errno.EINVAL)
     context = ContextFile(task.kernel, place.mount.fs.name, place.mount)
-    context.read_only = place.mount.fs.read_only
+    context.read_only = place.mount.read_only
     return install(task, context, cloexec=bool(flags & CLOEXEC))
 
 
@@ -163,7 +163,9 @@ def fsconfig(task: Task, fd: Fd, command: UInt, key: UserPtr, value: UserPtr, ex
     if command == CMD_RECONFIGURE:
         if context.picked is None:
             raise KernelError(Errno.EBUSY)
-        context.picked.fs.read_only = context.read_only
+        mount, read_only = context.picked, int(MountFlags.RDONLY)
+        flags = mount.flags | read_only if context.read_only else mount.flags & ~read_only
+        task.kernel.vfs.remount(Path(mount, mount.root), flags)
         return 0
     if command >= CMD_CREATE:
         return _create(task, context)

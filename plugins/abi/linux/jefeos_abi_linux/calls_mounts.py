@@ -70,7 +70,7 @@ def mount(task: Task, source: UserPtr, target: Path, kind: UserPtr, flags: ULong
     if not task.creds.privileged:
         raise KernelError(Errno.EPERM)
     if flags & _REMOUNT:
-        vfs.remount(place, flags & _KEPT)
+        vfs.remount(place, flags & _KEPT, mount_only=bool(flags & _BIND))
     elif flags & _BIND:
         if not source_name or not source:
             raise KernelError(Errno.EINVAL)

@@ -93,10 +93,10 @@ class NtfsDirectory(NtfsInode):
 
     def lookup(self, name: bytes) -> Inode:
         units = from_bytes(name)
-        found = self.index.lookup(self.fs.volume.collator.key(units))
+        found = self.entry.index().lookup(self.fs.volume.collator.key(units))
         if found is not None:
             reference = int.from_bytes(found[:8], "little")
-            if not self._is_hidden(reference):
+            if self.ino != _ROOT or not self._is_hidden(reference):
                 return self.fs.inode(reference)
         elif ":" in units:
             return self._lookup_stream(units)

@@ -24,9 +24,16 @@ from jefeos_fs_ntfs.inode import (
     index_entry,
     make_name,
     name_of,
-    reference_number,
 )
-from jefeos_fs_ntfs.layout import NAME_UNITS_MAX, AttributeType, MetaFile
+from jefeos_fs_ntfs.layout import (
+    HIBERNATED_MAGIC,
+    NAME_UNITS_MAX,
+    REFERENCE_MASK,
+    AttributeType,
+    MetaFile,
+    VolumeFlags,
+)
+from jefeos_fs_ntfs.overlay import OverlayDevice
 from jefeos_fs_ntfs.secure import default_security_id
 from jefeos_fs_ntfs.volume import Volume
 from jefeos_fs_ntfs.weak import WeakTable
@@ -36,22 +43,22 @@ if TYPE_CHECKING:
 
     from jefeos_fs_ntfs.entry import Entry
 
+HIBERNATION_FILE: Final = b"hiberfil.sys"
+HIBERNATION_BYTES: Final = 4096
 NTFS_MAGIC_NUMBER: Final = 0x5346544E
 RECENT_INODES: Final = 8192
 STREAM_SHIFT: Final = 48
 
 
 class NtfsFilesystem(Filesystem):
-    """A volume, mounted. ``reason``: why it must not be written to; empty if it may."""
+    """A volume, mounted: read-only until `begin_writing`."""
 
     name = "ntfs"
 
-    def __init__(self, volume: Volume, clock: Clock, page_cache: PageCache | None, *, writable: bool,
-                 reason: str = "") -> None:
+    def __init__(self, volume: Volume, clock: Clock, page_cache: PageCache | None) -> None:
         super().__init__(clock, page_cache)
         self.volume = volume
-        self.read_only = not writable or bool(reason)
-        self.read_only_reason = reason if writable else ""
+        self.read_only = True
         self.block_size = volume.geometry.cluster_bytes
         self.changed: dict[NtfsInode, None] = {}
         self.empty_index = new_index(volume.geometry.index_bytes, volume.geometry.cluster_bytes)
@@ -83,16 +90,51 @@ class NtfsFilesystem(Filesystem):
         if self.read_only:
             raise KernelError(Errno.EROFS, self.read_only_reason)
 
+    def begin_writing(self) -> str:
+        """It is written to from now on. If it must not be, it stays read-only, and this gives the reason."""
+        volume = self.volume
+        state = volume.journal.state()
+        if state.live:
+            return f"{state.live}; run Windows, or fsck, first"
+        if volume.information().flags & VolumeFlags.DIRTY:
+            return "the volume was not unmounted cleanly; run fsck first"
+        if self._is_hibernated():
+            return "Windows is hibernated on this volume"
+        volume.journal.begin(empty=state.empty)
+        self.read_only = False
+        return ""
+
+    def make_writable(self) -> None:
+        device = self.volume.cache.device
+        if device.read_only:
+            raise KernelError(Errno.EACCES, f"{device.name} is read-only")
+        if isinstance(device, OverlayDevice):
+            reason = "a loss of power left changes unfinished: unmount the volume and mount it for writing"
+        else:
+            reason = self.begin_writing()
+        if reason:
+            raise KernelError(Errno.EROFS, reason)
+        self.read_only_reason = ""
+
+    def _is_hibernated(self) -> bool:
+        """Whether Windows means to come back to what is in its memory."""
+        try:
+            inode = self.root.lookup(HIBERNATION_FILE)
+            return inode.read_at(0, HIBERNATION_BYTES)[:4] in HIBERNATED_MAGIC
+        except KernelError as error:
+            if error.errno != Errno.ENOENT:
+                raise
+            return False
+
     # -- inodes --
 
     def inode(self, reference: int) -> NtfsInode:
         """The file that a file reference means. Raises CorruptError."""
-        number = reference_number(reference)
-        inode = self._inodes.get(number)
+        inode = self._inodes.get(reference & REFERENCE_MASK)
         if inode is None:
             inode = self._load(self.volume.entry_of(self.volume.mft.read_reference(reference)))
         elif inode.entry.base.sequence != reference >> 48 and reference >> 48:
-            raise CorruptError(f"MFT record {number}: a reference to it is out of date")
+            raise CorruptError(f"MFT record {inode.ino}: a reference to it is out of date")
         return inode
 
     def _load(self, entry: Entry) -> NtfsInode:

@@ -7,15 +7,15 @@ hibernated Windows, or the mark that it was not unmounted. Our own journal of a 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from jefeos.block.partitions import MICROSOFT_DATA, PartitionKind
 from jefeos.block.volume import CheckReport, FormatOptions, Progress, VolumeFormat, no_progress
-from jefeos.errors import Errno, KernelError
+from jefeos.errors import KernelError
 
 from jefeos_fs_ntfs.boot import looks_like_ntfs, parse_geometry
 from jefeos_fs_ntfs.filesystem import NtfsFilesystem
-from jefeos_fs_ntfs.layout import BLOCK_BYTES, HIBERNATED_MAGIC, VolumeFlags
+from jefeos_fs_ntfs.layout import BLOCK_BYTES, VolumeFlags
 from jefeos_fs_ntfs.recovery import recover
 from jefeos_fs_ntfs.volume import Volume
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from jefeos.mm.pagecache import PageCache
     from jefeos.vfs.inode import Clock, Filesystem
 
-HIBERNATION_FILE: Final = b"hiberfil.sys"
-HIBERNATION_BYTES: Final = 4096
 
 
 class NtfsFormat(VolumeFormat):
@@ -38,21 +36,10 @@ class NtfsFormat(VolumeFormat):
             return False
 
     def open(self, volume: BufferCache, *, writable: bool, page_cache: PageCache | None, clock: Clock) -> Filesystem:
-        if volume.device.read_only:
-            writable = False
-        mounted = Volume(_recovered(volume, writable=writable))
-        reason = ""
-        state = mounted.journal.state()
+        writable = writable and not volume.device.read_only
+        filesystem = NtfsFilesystem(Volume(_recovered(volume, writable=writable)), clock, page_cache)
         if writable:
-            if state.live:
-                reason = f"{state.live}; run Windows, or fsck, first"
-            elif mounted.information().flags & VolumeFlags.DIRTY:
-                reason = "the volume was not unmounted cleanly; run fsck first"
-        filesystem = NtfsFilesystem(mounted, clock, page_cache, writable=writable, reason=reason)
-        if writable and not reason and _is_hibernated(filesystem):
-            filesystem.read_only, filesystem.read_only_reason = True, "Windows is hibernated on this volume"
-        if not filesystem.read_only:
-            mounted.journal.begin(empty=state.empty)
+            filesystem.read_only_reason = filesystem.begin_writing()
         return filesystem
 
     def make(self, volume: BufferCache, options: FormatOptions, clock: Clock, progress: Progress = no_progress) -> None:
@@ -92,13 +79,3 @@ def _recovered(volume: BufferCache, *, writable: bool) -> BufferCache:
     """The volume with its journal finished, on the medium or only in memory. Raises CorruptError."""
     return recover(volume, parse_geometry(volume.read(0, BLOCK_BYTES), volume.size_bytes), on_medium=writable)
 
-
-def _is_hibernated(filesystem: NtfsFilesystem) -> bool:
-    """Whether Windows means to come back to what is in its memory."""
-    try:
-        inode = filesystem.root.lookup(HIBERNATION_FILE)
-        return inode.read_at(0, HIBERNATION_BYTES)[:4] in HIBERNATED_MAGIC
-    except KernelError as error:
-        if error.errno != Errno.ENOENT:
-            raise
-        return False

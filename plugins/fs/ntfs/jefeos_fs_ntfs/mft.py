@@ -64,7 +64,10 @@ class CachedRecord(MftRecord):
 
     def blocks(self) -> list[Block]:
         """The record, and its copy in $MFTMirr."""
-        return self.mft.blocks_of(self.number, self.pack(self.mft.record_bytes))
+        blocks = self.mft.blocks_of(self.number, self.pack(self.mft.record_bytes))
+        if not self.flags & _IN_USE:
+            self.drop_attributes()  # nobody looks at them any more, and there may be thousands
+        return blocks
 
 
 class Mft:
@@ -145,8 +148,9 @@ class Mft:
 
     def read_reference(self, reference: int) -> CachedRecord:
         """The record in use that a file reference means. Raises CorruptError if it means none any more."""
-        record = self.read(reference & REFERENCE_MASK)
-        if not record.in_use or reference >> 48 and record.sequence != reference >> 48:
+        number = reference & REFERENCE_MASK
+        record = self.records.get(number) or self.read(number)
+        if not record.flags & _IN_USE or reference >> 48 and record.sequence != reference >> 48:
             raise CorruptError(f"MFT record {record.number}: a reference to it is out of date")
         return record
 

@@ -113,6 +113,10 @@ class MftRecord:
     def attributes(self, attributes: list[Attribute]) -> None:
         self._attributes = attributes
 
+    def drop_attributes(self) -> None:
+        """Have none, and keep nothing of what was read."""
+        self._attributes, self._data, self._places = [], b"", ()
+
     @property
     def decoded(self) -> bool:
         """Whether its attributes are."""

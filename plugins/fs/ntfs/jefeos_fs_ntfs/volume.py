@@ -20,7 +20,14 @@ from jefeos_fs_ntfs.bitmap import Bitmap, Clusters
 from jefeos_fs_ntfs.boot import parse_geometry
 from jefeos_fs_ntfs.entry import Entry
 from jefeos_fs_ntfs.journal import Journal
-from jefeos_fs_ntfs.layout import BLOCK_BYTES, AttributeType, MetaFile, VolumeFlags, VolumeInformation
+from jefeos_fs_ntfs.layout import (
+    BLOCK_BYTES,
+    AttributeType,
+    MetaFile,
+    RecordFlags,
+    VolumeFlags,
+    VolumeInformation,
+)
 from jefeos_fs_ntfs.mft import CachedRecord, Mft
 from jefeos_fs_ntfs.names import UPCASE_UNITS, Collator
 from jefeos_fs_ntfs.reparse import release_file
@@ -35,6 +42,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 NODES_CACHED_MOST: Final = 4096
 LABEL_BYTES_MAX: Final = 256
+_IN_USE: Final = int(RecordFlags.IN_USE)
 SPARE_MOST: Final = 512 << 10
 """A commit is made before it would fill the journal: with half of it free, or this much, for one operation more."""
 
@@ -86,7 +94,7 @@ class Volume:
         number = record.number
         entry = self.entries.get(number)
         if entry is None:
-            if record.base or not record.in_use:
+            if record.base or not record.flags & _IN_USE:
                 raise CorruptError(f"MFT record {number} is not the base record of a file")
             entry = self.entries[number] = Entry(self, record)
         return entry

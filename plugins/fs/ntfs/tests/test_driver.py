@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 from jefeos.block.cache import BufferCache
-from jefeos.errors import CorruptError, Errno
-from jefeos.testing.mounted import mounted
+from jefeos.errors import CorruptError, Errno, KernelError
+from jefeos.testing.mounted import Mounted, mounted
 from jefeos.testing.suites import errno_of
 from jefeos.testing.volumes import MemoryImage, TestClock, image_volume, make_volume
 from jefeos.vfs.flags import (
@@ -24,6 +24,7 @@ from jefeos.vfs.flags import (
     S_IFCHR,
     S_IFMT,
     S_IFREG,
+    MountFlags,
     make_device,
 )
 from jefeos_fs_ntfs.boot import parse_geometry
@@ -103,6 +104,42 @@ def test_a_hibernated_windows_is_not_written_to() -> None:
         assert "hibernated" in here.filesystem.read_only_reason
         assert errno_of(lambda: here.put(b"/f", b"x")) == Errno.EROFS
         assert here.get(b"/hiberfil.sys")[:4] == b"hibr"
+
+
+def test_remounting_for_writing() -> None:
+    """What was opened read-only becomes writable if it would have been at once, and says why if not."""
+    cache = volume()
+    with mounted(FORMAT, cache, writable=False) as here:
+        assert errno_of(lambda: here.put(b"/f", b"x")) == Errno.EROFS
+        here.vfs.remount(here.vfs.root, 0, mount_only=True)
+        assert errno_of(lambda: here.put(b"/f", b"x")) == Errno.EROFS
+        here.vfs.remount(here.vfs.root, 0)
+        here.put(b"/f", b"x")
+        here.vfs.remount(here.vfs.root, int(MountFlags.RDONLY))
+        assert errno_of(lambda: here.put(b"/f", b"y")) == Errno.EROFS
+        here.vfs.remount(here.vfs.root, 0)
+        here.put(b"/f", b"z")
+        here.vfs.sync()
+        cut_off = image_volume_of(cache)
+    assert FORMAT.describe(cache)["state"] == "clean"
+    with mounted(FORMAT, cut_off, writable=False) as here:  # in memory it is as it will be, on the medium it is not
+        assert refusal_to_write(here) == (Errno.EROFS, "a loss of power left changes unfinished: unmount the volume "
+                                                       "and mount it for writing")
+        assert here.get(b"/f") == b"z"
+    journal = Journal(cache, parse_geometry(cache.read(0, 512), cache.size_bytes))
+    cache.write(journal.pieces[0][0], restart_page(clean=False))
+    with mounted(FORMAT, cache, writable=False) as here:
+        errno, reason = refusal_to_write(here)
+        assert errno == Errno.EROFS and "Windows has not finished" in reason
+        cache.device.read_only = True
+        assert refusal_to_write(here)[0] == Errno.EACCES
+        assert errno_of(lambda: here.put(b"/f", b"x")) == Errno.EROFS
+
+
+def refusal_to_write(here: Mounted) -> tuple[int, str]:
+    with pytest.raises(KernelError) as caught:
+        here.vfs.remount(here.vfs.root, 0)
+    return caught.value.errno, str(caught.value).partition(": ")[2]
 
 
 def test_an_unmounted_volume_has_no_mark_and_an_empty_log() -> None:
