@@ -32,6 +32,7 @@ class SystemText:
         self._loads = [0.0, 0.0, 0.0]
         self._loads_at_ns = kernel.clock.monotonic_ns()
         self._loads_busy_ns = 0
+        self._idle_ns = 0
 
     # -- time and load ------------------------------------------------------------------------------
 
@@ -41,9 +42,17 @@ class SystemText:
 
     def uptime(self) -> bytes:
         """Seconds since boot, and seconds idle."""
-        up_ns = self.kernel.clock.uptime_ns()
-        idle_ns = max(0, up_ns - self.kernel.executor.busy_ns)
+        up_ns, _, _, idle_ns = self._times()
         return b"%d.%02d %d.%02d\n" % (*_centiseconds(up_ns), *_centiseconds(idle_ns))
+
+    def _times(self) -> tuple[int, int, int, int]:
+        """Since boot: all, in user mode, in system calls, idle. None is ever less than before."""
+        executor = self.kernel.executor
+        executor.account()  # the running slice is divided as well
+        busy_ns, system_ns = executor.busy_ns, executor.system_ns
+        up_ns = self.kernel.clock.uptime_ns()
+        self._idle_ns = max(self._idle_ns, up_ns - busy_ns)  # the clock has gone on by more or less since `busy_ns`
+        return up_ns, busy_ns - system_ns, system_ns, self._idle_ns
 
     def loadavg(self) -> bytes:
         """Load averages of 1, 5 and 15 minutes, runnable and all threads, the last process id.
@@ -69,13 +78,8 @@ class SystemText:
     def stat(self) -> bytes:
         """Processor times in ticks (user, system, idle), switches, boot time, processes."""
         kernel = self.kernel
-        busy_ns = kernel.executor.busy_ns
-        up_ns = kernel.clock.uptime_ns()
-        idle_ns = max(0, up_ns - busy_ns)
-        system_ns = kernel.executor.system_ns
-        times = b"%d 0 %d %d 0 0 0 0 0 0" % (
-            (busy_ns - system_ns) // TICK_NS, system_ns // TICK_NS, idle_ns // TICK_NS
-        )  # fmt: skip
+        up_ns, *times_ns = self._times()
+        times = b"%d 0 %d %d 0 0 0 0 0 0" % tuple(time_ns // TICK_NS for time_ns in times_ns)
         boot_s = (kernel.clock.realtime_ns() - up_ns) // _SECOND_NS
         return (
             b"cpu  %s\ncpu0 %s\nintr 0\nctxt %d\nbtime %d\nprocesses %d\nprocs_running %d\nprocs_blocked 0\n"
