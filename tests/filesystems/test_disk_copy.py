@@ -146,7 +146,7 @@ def test_devices_and_pipes_of_the_host_are_read(
     tmp_path: Path, image: str, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     data = os.urandom(300_000)
-    command = [sys.executable, "-m", "jefeos.cli", "disk", "cp", "/dev/stdin", "/dev/null", f"{image}:/"]
+    command = [sys.executable, "-m", "jefeos", "disk", "cp", "/dev/stdin", "/dev/null", f"{image}:/"]
     assert subprocess.run(command, input=data, check=False).returncode == 0
     assert main(["disk", "cat", image, "stdin", "null"]) == 0
     assert capfdbinary.readouterr().out == data
@@ -160,7 +160,7 @@ def test_devices_and_pipes_of_the_host_are_read(
 
 def test_an_interruption_ends_the_wait_for_a_pipe(tmp_path: Path, image: str) -> None:
     os.mkfifo(tmp_path / "pipe")  # nobody writes to it
-    command = [sys.executable, "-m", "jefeos.cli", "disk", "cp", f"{tmp_path}/pipe", f"{image}:/file"]
+    command = [sys.executable, "-m", "jefeos", "disk", "cp", f"{tmp_path}/pipe", f"{image}:/file"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as copying:
         writer = os.open(tmp_path / "pipe", os.O_WRONLY)  # once the command has opened it, too
         copying.send_signal(signal.SIGINT)
