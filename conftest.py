@@ -18,6 +18,7 @@ import faulthandler
 import functools
 import os
 import shutil
+import signal
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_STDERR] = os.dup(2)  # before pytest captures what tests write there
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what is to run in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.option.rerun_show_tracebacks = True
     config.option.max_suite_reruns = MOST_RERUNS
     # The normal run has the same examples each time, the long one others; neither measures how fast they are made.
