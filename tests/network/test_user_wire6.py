@@ -238,6 +238,45 @@ def test_a_forward_to_a_service_that_listens_at_ipv6_alone(
     assert [peer[: len(start)] for peer in peers] == 3 * [start]
 
 
+def test_a_udp_service_that_starts_after_its_first_message(boot: Boot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All addresses of the guest have refused the one who asks: the next message begins with the first one again."""
+    monkeypatch.setattr(policy, "host_reaches", lambda address: True)
+    port = free_port()
+    system = boot(forward=[f"{port}:80/udp"])
+    stack = system.kernel.net.stack
+
+    class Answering(asyncio.DatagramProtocol):
+        def connection_made(self, transport: Any) -> None:
+            self.transport = transport
+
+        def datagram_received(self, data: bytes, addr: Any) -> None:
+            self.transport.sendto(b"here", addr)
+
+    async def scenario() -> None:
+        await lease(system)
+        await lease6(system)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as messages:
+            messages.setblocking(False)
+            messages.connect(("127.0.0.1", port))
+            messages.send(b"is there anybody?")
+            assert await until(lambda: stack.counters()["Icmp6"]["OutDestUnreachs"] >= 2)
+            transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+                Answering, local_addr=("0.0.0.0", 80)
+            )
+
+            def is_answered() -> bool:
+                messages.send(b"and now?")
+                try:
+                    return messages.recv(100) == b"here"
+                except BlockingIOError:
+                    return False
+
+            assert await until(is_answered, step_s=0.2)
+            transport.close()
+
+    in_kernel(system, scenario())
+
+
 def test_name_servers_of_the_lease_and_of_the_router(boot: Boot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(policy, "host_reaches", lambda address: True)
     system = boot(net="user")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import socket
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define
@@ -179,8 +180,7 @@ class DatagramForward:
         return inside
 
     def _answered(self, inside: DatagramSocket, outside: Any) -> None:
-        peer = self._peers.get(outside)
-        while peer is not None and peer.inside is inside:
+        while (peer := self._peers.get(outside)) is not None and peer.inside is inside:
             try:
                 message = inside.receive_from()
                 if message is None:
@@ -193,17 +193,20 @@ class DatagramForward:
                 return
 
     def _try_next(self, peer: _Peer, outside: Any) -> None:
-        """There is nobody at that address of the guest: perhaps at another."""
-        place = next(peer.places, None) if peer.unanswered is not None else None
-        if place is None or peer.unanswered is None:
+        """There is nobody at that address of the guest: perhaps at another. If not, the next message begins anew."""
+        if peer.unanswered is None:
             return
-        try:
-            inside = self._socket_to(place, outside)
+        for place in peer.places:
+            try:
+                inside = self._socket_to(place, outside)
+            except KernelError:
+                continue
             peer.inside.close()
             peer.inside = inside
-            inside.send_to(peer.unanswered)
-        except KernelError:
+            with suppress(KernelError):
+                inside.send_to(peer.unanswered)
             return
+        self._close_peer(outside)
 
     def _sweep(self) -> None:
         limit_s = self._loop.time() - IDLE_S
