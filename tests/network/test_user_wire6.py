@@ -295,6 +295,10 @@ def test_name_servers_of_the_lease_and_of_the_router(boot: Boot, monkeypatch: py
     assert system.kernel.net.resolver.configuration() == (known.servers[:3], ["lan"])  # type: ignore[attr-defined]
     system.kernel.net.stack.interface("eth0").set_up(False)
     assert router not in known.servers
+    known.set_from_leases([], [])
+    assert known.servers == []
+    assert b"nameserver" not in system.read_file("/etc/resolv.conf"), "what programs ask ends with it"
+    assert system.kernel.net.resolver.configuration()[0] == []  # type: ignore[attr-defined]
 
 
 def test_the_policy_for_ipv6() -> None:

@@ -6,7 +6,7 @@
 Those of leases come first, but leave a place for what routers advertise (RFC 8106, section 5.3.1), as resolvers ask
 no more than three. A resolv.conf that came with the root stays, unless it names only servers of the machine that the
 root comes from (127.0.0.53 and its like, as a host's own folder does), which are not there; in a root that is written
-through it stays always.
+through it stays always. One of ours names nobody when there is nobody left.
 """
 
 from __future__ import annotations
@@ -67,8 +67,6 @@ class NameServers:
         servers = self.servers
         if self.resolver is not None:
             self.resolver.set_servers(servers, self._search)
-        if not servers:
-            return
         from jefeos.rootfs import write_file
 
         text = MARK + (f"search {' '.join(self._search)}\n".encode() if self._search else b"")
@@ -80,16 +78,24 @@ class NameServers:
             self._kernel.log.info("%s is not written: %s", RESOLV_CONF.decode(), error)
 
     def _may_write(self) -> bool:
-        kernel = self._kernel
-        try:
-            inode = kernel.vfs.resolve(kernel.vfs.as_kernel(), RESOLV_CONF).inode
-            text = bytes(inode.read(0, MOST_READ))
-        except KernelError:
+        text = self._written()
+        if text.startswith(MARK):
             return True
-        if text.startswith(MARK) or not text.strip():
+        if not self.servers:
+            return False
+        if not text.strip():
             return True
         servers = re.findall(rb"^[ \t]*nameserver[ \t]+(\S+)", text, re.MULTILINE)
-        return not kernel.config.root_writable and bool(servers) and all(_is_loopback(server) for server in servers)
+        writable = self._kernel.config.root_writable
+        return not writable and bool(servers) and all(_is_loopback(server) for server in servers)
+
+    def _written(self) -> bytes:
+        """The beginning of resolv.conf; nothing if there is none."""
+        vfs = self._kernel.vfs
+        try:
+            return bytes(vfs.resolve(vfs.as_kernel(), RESOLV_CONF).inode.read(0, MOST_READ))
+        except KernelError:
+            return b""
 
 
 def _text(stack: NetworkStack, server: SocketAddress) -> str:
