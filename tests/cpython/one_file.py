@@ -111,12 +111,12 @@ def main(request: dict[str, Any]) -> None:
     os.chdir(folder)
     module = f"test.{request['module']}"
     recorder = Recorder(request["results"], request["limit_s"])
-    left_out = tuple(f"{module}.{name}" for name in request["without"])
+    left_out = tuple(f"{module}.{name}." for name in request["without"])
     try:
         names = [f"{module}.{name}" for name in request["names"]] or [module]
         suite = unittest.defaultTestLoader.loadTestsFromNames(names)
         if left_out:
-            tests = [test for test in each_test(suite) if not test.id().startswith(left_out)]
+            tests = [test for test in each_test(suite) if not f"{test.id()}.".startswith(left_out)]
             suite = unittest.TestSuite(tests)
         suite.run(recorder)
         support.reap_children()
