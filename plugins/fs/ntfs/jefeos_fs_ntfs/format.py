@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from jefeos.vfs.inode import Clock, Filesystem
 
 
-
 class NtfsFormat(VolumeFormat):
     """See the module's text."""
 
@@ -78,4 +77,3 @@ class NtfsFormat(VolumeFormat):
 def _recovered(volume: BufferCache, *, writable: bool) -> BufferCache:
     """The volume with its journal finished, on the medium or only in memory. Raises CorruptError."""
     return recover(volume, parse_geometry(volume.read(0, BLOCK_BYTES), volume.size_bytes), on_medium=writable)
-
