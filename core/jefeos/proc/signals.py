@@ -91,7 +91,6 @@ class SignalCode:
     CLD_CONTINUED: Final = 6
 
 
-
 class ActionFlags(IntFlag):
     """sa_flags of sigaction(2)."""
 

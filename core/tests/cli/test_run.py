@@ -243,8 +243,6 @@ def test_the_terminal_is_given_back(alpine_root: str, tmp_path: Path) -> None:
     assert (tmp_path / "killed").read_bytes() == before
 
 
-
-
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_a_closed_standard_stream_is_no_file_of_jefeos(number: int) -> None:
     """Without this, descriptor 0 was the kernel's own epoll: ``jefeos run cat <&-`` hung."""
