@@ -22,8 +22,9 @@ CASES = [
     "small_messages",
     "processes",
     "queued_signals",
+    "processor_time",
 ]
-LONG_CASES = ["many_areas", "processor_time"]
+LONG_CASES = ["many_areas"]
 
 pytestmark = pytest.mark.peer
 

@@ -26,6 +26,7 @@ from jefeos.proc.signals import (
     SignalHandlers,
 )
 from jefeos.proc.task import Task
+from jefeos.proc.timers import watch_cpu_limit
 from jefeos.proc.waiting import Waiting
 from jefeos.sched.executor import ProgramReplaced
 from jefeos.sched.wait import OUTSIDE, WaitQueue
@@ -138,6 +139,7 @@ class Lifecycle(Endings, Waiting):
             if task is not None:
                 kernel.processes.tasks.pop(task.tid, None)
             raise
+        watch_cpu_limit(process)
         kernel.announce_start(process)
         kernel.executor.make_runnable(task)
         return process
@@ -215,6 +217,7 @@ class Lifecycle(Endings, Waiting):
         if request.child_tid_ptr:
             _write_tid(child, request.child_tid_ptr, tid)
         if not request.thread:
+            watch_cpu_limit(process)
             kernel.announce_start(process)
         if kernel.tracer is not None:
             kernel.tracer.child(task, child)

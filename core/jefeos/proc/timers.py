@@ -173,7 +173,7 @@ class CpuLimit(ProcessTimer):
 
 
 def watch_cpu_limit(process: Process) -> None:
-    """RLIMIT_CPU was set: watch it from now on."""
+    """RLIMIT_CPU was set or inherited: watch it from now on."""
     old = process.timers.pop(CPU_LIMIT_KEY, None)
     if old is not None:
         old.cancel()
