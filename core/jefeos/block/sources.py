@@ -11,7 +11,6 @@ An image that is written belongs to its opener alone (`jefeos.block.image`), so 
 
 from __future__ import annotations
 
-import importlib
 import os
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -24,6 +23,7 @@ from jefeos.block.image import DiskImage, ImageDevice, open_image
 from jefeos.block.partitions import Partition, PartitionEntry, PartitionKind, read_partitions
 from jefeos.block.volume import CheckReport, FormatOptions, Progress, SnapshotInfo, VolumeFormat, no_progress
 from jefeos.errors import Errno, KernelError, UsageError
+from jefeos.late import object_at
 
 if TYPE_CHECKING:
     from jefeos.mm.pagecache import PageCache
@@ -156,11 +156,7 @@ class LazyFormat(VolumeFormat):
     @cached_property
     def real(self) -> VolumeFormat:
         """The format itself. Raises KernelError(ENODEV) if something that it needs is not installed."""
-        module, _, name = self._target.partition(":")
-        try:
-            made: VolumeFormat = getattr(importlib.import_module(module), name)()
-        except ImportError as error:
-            raise KernelError(Errno.ENODEV, str(error)) from error
+        made: VolumeFormat = object_at(self._target, Errno.ENODEV)()
         return made
 
     def recognise(self, volume: BufferCache) -> bool:

@@ -21,10 +21,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from jefeos.errors import Errno, KernelError, errno_name
+from jefeos.late import object_at
 from jefeos.proc.files import FdTable
 from jefeos.proc.signals import SIG_DFL, SIG_IGN, Signal, SignalAction, SignalInfo
 from jefeos.proc.task import Task
@@ -56,11 +56,7 @@ class LateApplet:
 
     def load(self) -> Applet:
         """The function itself. Raises KernelError(ENOEXEC) if something that its module needs is not installed."""
-        module, _, name = self.place.partition(":")
-        try:
-            function: Applet = getattr(import_module(module), name)
-        except ImportError as error:
-            raise KernelError(Errno.ENOEXEC, str(error)) from error
+        function: Applet = object_at(self.place, Errno.ENOEXEC)
         return function
 
     async def __call__(self, proc: Proc, argv: list[bytes]) -> int:
