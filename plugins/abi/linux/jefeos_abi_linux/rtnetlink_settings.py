@@ -110,11 +110,11 @@ def get_groups(task: Task, flags: int, body: bytes) -> Iterable[Part]:
 def get_labels(task: Task, flags: int, body: bytes) -> Iterable[Part]:
     """RTM_GETADDRLABEL: the table, or the line of it that holds for an address. EOPNOTSUPP but for IPv6."""
     table = task.kernel.net.stack.labels
+    sequence = len(table)
     head = LabelMessage.parse(body)
-    is_dump = flags & NLM_F_DUMP == NLM_F_DUMP
     if head.family != AF_INET6:
         raise KernelError(Errno.EOPNOTSUPP)
-    if not is_dump:
+    if flags & NLM_F_DUMP != NLM_F_DUMP:
         address = read_attributes(body[LabelMessage.size :]).get(IFAL_ADDRESS, b"")
         if len(address) != 16 or head.prefix_length != 128:
             raise KernelError(Errno.EINVAL)
@@ -125,7 +125,7 @@ def get_labels(task: Task, flags: int, body: bytes) -> Iterable[Part]:
     return [
         (
             RTM_NEWADDRLABEL,
-            LabelMessage(family=AF_INET6, prefix_length=length, sequence=len(task.kernel.net.stack.labels)).pack()
+            LabelMessage(family=AF_INET6, prefix_length=length, sequence=sequence).pack()
             + attribute(IFAL_ADDRESS, prefix) + number(IFAL_LABEL, label),
         )
         for prefix, length, label in table
